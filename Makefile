@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+#
+# accelmux: no configure step.  Objects go to $(O); nothing is written elsewhere.
+#
+#   make                 broker, CLI, library, examples
+#   make run             the guided tour (installs what is missing)
+#   make check           every test (installs what is missing)
+#   make install DESTDIR= PREFIX=/usr/local
+#   SAN=asan|tsan        the same in a build directory of its own
+#   CC=clang             any of the above with another compiler
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+SAN     ?=
+O       ?= build$(if $(SAN),-$(SAN))$(if $(filter clang%,$(CC)),-clang)
+CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
+VERSION := $(shell cat VERSION)
+SOMAJOR := 0
+
+PKGS_CLIENT :=
+PKGS_BROKER := libuv jansson libmicrohttpd inih numa
+PKGS_CLI    := jansson
+PKGS_CHECK  := check
+
+CPPFLAGS += -D_GNU_SOURCE -DAMUX_VERSION='"$(VERSION)"' -I$(O)/include
+WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+            -Wpointer-arith -Wvla -Werror
+CFLAGS   ?= -O2 -g
+ALL_CFLAGS = -std=gnu11 $(WARN) -fPIC -fvisibility=hidden -fno-strict-aliasing -pthread $(CFLAGS) $(SANFLAGS)
+ifeq ($(SAN),asan)
+SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+else ifeq ($(SAN),tsan)
+SANFLAGS := -fsanitize=thread -fno-omit-frame-pointer
+else ifneq ($(SAN),)
+$(error SAN='$(SAN)': expected asan, tsan or nothing)
+endif
+LDFLAGS  += $(SANFLAGS) -pthread
+
+CLIENT_SRC   := $(sort $(wildcard client/*.c))
+POLICY_SRC   := $(sort $(wildcard policies/*.c))
+CLI_SRC      := $(sort $(wildcard broker/cli*.c))
+DAEMON_SRC   := broker/main.c
+BROKER_SRC   := $(filter-out $(CLI_SRC) $(DAEMON_SRC),$(sort $(wildcard broker/*.c))) $(POLICY_SRC)
+EXAMPLE_SRC  := $(sort $(wildcard docs/examples/*.c))
+UNIT_SRC     := $(sort $(wildcard tests/unit/test_*.c))
+INTEG_SRC    := $(sort $(wildcard tests/integration/*.c))
+
+obj = $(patsubst %.c,$(O)/%.o,$(1))
+PUBLIC := $(O)/include/accelmux/accelmux.h $(O)/include/accelmux/abi.h
+
+BROKER_CF = $(shell pkg-config --cflags $(PKGS_BROKER))
+BROKER_LD = $(shell pkg-config --libs $(PKGS_BROKER))
+CLI_LD    = $(shell pkg-config --libs $(PKGS_CLI))
+CHECK_LD  = $(shell pkg-config --libs $(PKGS_CHECK))
+
+BIN      := $(O)/accelmuxd $(O)/accelmux
+LIBS     := $(O)/libaccelmux.a $(O)/libaccelmux.so $(O)/accelmux.pc
+EXAMPLES := $(patsubst docs/examples/%.c,$(O)/examples/%,$(EXAMPLE_SRC))
+UNITS    := $(patsubst tests/unit/%.c,$(O)/unit/%,$(UNIT_SRC))
+INTEGS   := $(patsubst tests/integration/%.c,$(O)/integration/%,$(INTEG_SRC))
+
+all: $(BIN) $(LIBS) $(EXAMPLES)
+tests: all $(UNITS) $(INTEGS)
+
+$(O)/include/accelmux/%.h: client/%.h
+	@mkdir -p $(@D)
+	@cp $< $@
+
+$(O)/%.o: %.c Makefile VERSION | $(PUBLIC)
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(BROKER_CF) -MMD -MP -c -o $@ $<
+
+$(O)/libaccelmux.a: $(call obj,$(CLIENT_SRC))
+	@echo "  AR    $@"
+	@rm -f $@ && ar rcs $@ $^
+
+$(O)/libaccelmux.so.$(VERSION): $(call obj,$(CLIENT_SRC)) client/libaccelmux.map
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS) -shared -Wl,-soname,libaccelmux.so.$(SOMAJOR) \
+		-Wl,--version-script,client/libaccelmux.map -o $@ $(filter %.o,$^)
+
+$(O)/libaccelmux.so: $(O)/libaccelmux.so.$(VERSION)
+	@ln -sf $(<F) $(O)/libaccelmux.so.$(SOMAJOR)
+	@ln -sf $(<F) $@
+
+$(O)/accelmux.pc: client/accelmux.pc.in VERSION Makefile
+	@mkdir -p $(@D)
+	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
+
+$(O)/libbroker.a: $(call obj,$(BROKER_SRC))
+	@echo "  AR    $@"
+	@rm -f $@ && ar rcs $@ $^
+
+$(O)/accelmuxd: $(call obj,$(DAEMON_SRC)) $(O)/libbroker.a
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(BROKER_LD)
+
+$(O)/accelmux: $(call obj,$(CLI_SRC)) $(O)/libaccelmux.a
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(CLI_LD)
+
+$(O)/examples/%: $(O)/docs/examples/%.o $(O)/libaccelmux.so
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS) -o $@ $< -L$(O) -laccelmux -Wl,-rpath,'$$ORIGIN/..'
+
+$(O)/unit/%: $(O)/tests/unit/%.o $(O)/libbroker.a $(O)/libaccelmux.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(BROKER_LD) $(CHECK_LD)
+
+$(O)/integration/%: $(O)/tests/integration/%.o $(O)/libaccelmux.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(CLI_LD)
+
+clean:
+	rm -rf build build-*
+
+.PHONY: all tests clean
+.SECONDARY:
+-include $(shell [ -d $(O) ] && find $(O) -name '*.d')

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * config.h - the broker's configuration: INI by libinih, every key typed and checked.
+ * docs/config.md lists the keys.
+ *
+ * Owner: the control thread.  A struct config is immutable once loaded; a reload makes a
+ * second one and compares.
+ */
+#ifndef BROKER_CONFIG_H
+#define BROKER_CONFIG_H
+
+#include "param.h"
+#include "soft.h"
+
+#define CONFIG_TENANTS_MAX 64
+#define CONFIG_NAME_LEN	   32
+
+/* A [tenant NAME] section.  A client belongs to the first whose every given match key
+ * (uid, gid, cgroup, name) fits; without any, to a tenant of its uid's own. */
+struct config_tenant {
+	char name[CONFIG_NAME_LEN];
+	bool match_uid, match_gid, match_name;
+	uint32_t uid, gid;
+	char client[CONFIG_NAME_LEN]; /* name = : the client's name in HELLO */
+	char cgroup[256];	      /* cgroup = : path prefix in /proc/PID/cgroup; "" none */
+	uint32_t weight;	      /* 1 .. 100 */
+	uint64_t reserve_bps;	      /* 0: none */
+	uint64_t limit_bps;	      /* AMUX_BPS_MAX: none */
+};
+
+struct config {
+	/* [broker] */
+	char socket[108];	 /* session socket */
+	char control[108];	 /* control socket */
+	char metrics_addr[64];	 /* "127.0.0.1:9437", "" : off */
+	char policy[32];
+	char kernel[512];	 /* "none", "replay:FILE" */
+	bool replay_loop, replay_verify;
+	uint64_t epoch_ns;	 /* unscaled; default 1 ms */
+	uint64_t spin_ns;	 /* the mux polls this long before it sleeps; default 20 us */
+	uint64_t cpu_bps;	 /* CPU copy rate of clients and kernel, unscaled */
+	bool own_core;		 /* soft, no model: the operator gave the broker a core */
+	uint32_t max_connections, max_regions, max_queues, max_entries; /* last three: each */
+	uint64_t max_region_bytes;
+	uint64_t max_tenant_bytes; /* registered memory of one tenant */
+	/* [soft] */
+	unsigned int devices; /* per node */
+	struct soft_config soft;
+	/* [policy NAME]: parameters by policy */
+	uint64_t policy_values[8][AMUX_POLICY_PARAMS]; /* in the order of amux_policies[] */
+	/* [tenant NAME] */
+	unsigned int n_tenants;
+	struct config_tenant tenants[CONFIG_TENANTS_MAX];
+};
+
+/* Defaults for this user: sockets under /run/accelmux as root, else under
+ * $XDG_RUNTIME_DIR/accelmux, else /tmp/accelmux-UID. */
+void config_default(struct config *cfg);
+
+/* Load @path over the defaults.  -errno and one line in @err, "FILE:LINE: ...". */
+int config_load(struct config *cfg, const char *path, char *err, size_t errlen);
+
+/* Apply one "section.key=value" from the command line. */
+int config_override(struct config *cfg, const char *assignment, char *err, size_t errlen);
+
+/* Judge the whole; also what only root may do, and lengths of derived paths. */
+int config_check(const struct config *cfg, char *err, size_t errlen);
+
+/* May a running broker go from @a to @b?  -EINVAL and the key that needs a restart. */
+int config_reloadable(const struct config *a, const struct config *b, char *err, size_t errlen);
+
+/* Index of @name in amux_policies[], or -ENOENT. */
+int config_policy_index(const char *name);
+
+#endif /* BROKER_CONFIG_H */

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * engine.h - a device of copy engines, whoever implements it: soft, dsa, fault.
+ *
+ *   device ── engine 0 ─┬─ kernel WQ   (submitted to by the kernel side)
+ *          │            └─ user WQ     (submitted to by the node's mux thread)
+ *          ├─ engine 1 ─┬─ ...
+ *
+ * The static layout of design section 4: one group per engine, each with one kernel and one
+ * user WQ, the kernel's of higher priority.  Descriptors and completion records are the
+ * hardware's (linux/idxd.h); a completion record's status is written last, with release
+ * semantics, and is read with acquire.
+ *
+ * Owner: whoever opened the device closes it, after both submitters have drained.
+ * Threads: one submitter per WQ (a WQ is single-producer); progress() and next_event() are
+ * called by the mux thread alone.
+ */
+#ifndef BROKER_ENGINE_H
+#define BROKER_ENGINE_H
+
+#include <linux/idxd.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define ENGINE_MAX 8 /* engines of one device */
+
+enum engine_wq { ENGINE_WQ_KERNEL = 0, ENGINE_WQ_USER, ENGINE_WQS };
+
+#define DEVICE_CAP_CPU	    (1u << 0) /* the engines burn host CPU time */
+#define DEVICE_CAP_MODEL    (1u << 1) /* time is modelled; rates are scaled */
+#define DEVICE_CAP_BLOCKING (1u << 2) /* progress() must be called for anything to happen */
+
+struct device;
+
+struct engine_stats {
+	uint64_t descriptors[ENGINE_WQS]; /* completed */
+	uint64_t bytes[ENGINE_WQS];
+	uint64_t busy_ns; /* real or modelled time with a descriptor in service */
+	uint64_t full[ENGINE_WQS]; /* submissions refused: WQ full */
+	uint64_t errors;
+	uint64_t cpu_ns; /* CPU time burnt, where DEVICE_CAP_CPU */
+};
+
+struct engine_ops {
+	const char *name;
+
+	/*
+	 * Put up to @n descriptors on a WQ.  Returns how many were taken, in order: fewer than
+	 * @n when the WQ is full; -EIO when the engine is down.  desc->completion_addr must
+	 * point to a zeroed, 32-byte aligned record that stays valid until its status is set.
+	 */
+	int (*submit)(struct device *dev, unsigned int engine, enum engine_wq wq,
+		      const struct dsa_hw_desc *desc, unsigned int n);
+	/*
+	 * Do what the implementation does on the caller's thread (inline engines copy here),
+	 * for at most about @budget_ns.  Returns how many descriptors it completed.
+	 */
+	unsigned int (*progress)(struct device *dev, uint64_t now_ns, uint64_t budget_ns);
+	/*
+	 * When progress() is next worth calling, CLOCK_MONOTONIC ns: <= now: at once;
+	 * UINT64_MAX: nothing is on the device, or completions arrive by themselves.
+	 */
+	uint64_t (*next_event)(struct device *dev, uint64_t now_ns);
+	void (*read_stats)(struct device *dev, unsigned int engine, struct engine_stats *out);
+	void (*close)(struct device *dev);
+};
+
+/* Called on the submitting thread by submit() to a kernel WQ of an inline device whose
+ * mux thread may be asleep. */
+struct engine_doorbell {
+	void (*ring)(void *arg);
+	void *arg;
+};
+
+struct device {
+	const struct engine_ops *ops;
+	char name[32]; /* "soft0", "dsa0" */
+	unsigned int index;
+	int node;
+	uint32_t caps; /* DEVICE_CAP_* */
+	unsigned int engines;
+	unsigned int wq_size[ENGINE_WQS]; /* entries */
+	unsigned int wq_priority[ENGINE_WQS];
+	uint64_t max_xfer;   /* bytes of one descriptor */
+	uint64_t rate_bps;   /* all engines together; scaled if modelled */
+	uint64_t engine_bps; /* one engine */
+	uint64_t desc_ns;    /* fixed cost of a descriptor; scaled if modelled */
+	struct engine_doorbell doorbell;
+	void *priv;
+};
+
+static inline uint8_t record_status(const struct dsa_completion_record *rec)
+{
+	return __atomic_load_n(&rec->status, __ATOMIC_ACQUIRE);
+}
+
+#endif /* BROKER_ENGINE_H */

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * plan.h - run a policy safely: ask it each epoch, clamp what it says, replace it by
+ * `partitioned` when it errs or stalls.
+ *
+ *	          plan_set()                 error, or 3 slow calls in a row
+ *	ACTIVE ──────────────> ACTIVE(new)   ACTIVE ──────> REVERTED (partitioned)
+ *	REVERTED ──plan_set()──> ACTIVE(new)
+ *
+ * Owner and thread: embedded in a mux, used by its thread alone.  plan_error() and
+ * plan_name() may be read by the control thread.
+ */
+#ifndef BROKER_PLAN_H
+#define BROKER_PLAN_H
+
+#include "../policies/policy.h"
+#include "stats.h"
+
+struct planner {
+	const struct amux_policy_ops *ops;
+	uint64_t values[AMUX_POLICY_PARAMS];
+	void *state;
+	unsigned int slow; /* consecutive calls over budget */
+	struct amux_plan plan; /* in force, clamped */
+	struct mux_stats *stats;
+	char why[160]; /* why it reverted, "" if it did not; under @lock */
+	uint32_t lock; /* spinlock word for @why and @ops readers of the control thread */
+};
+
+/* Start with @ops.  -ENOMEM. */
+int plan_init(struct planner *p, const struct amux_policy_ops *ops, const uint64_t *values,
+	      struct mux_stats *stats);
+void plan_fini(struct planner *p);
+
+/* Switch policy: takes effect with the next plan_epoch().  @state is ops->state_size zeroed
+ * bytes, allocated by the caller (the control thread), owned by the planner afterwards. */
+void plan_set(struct planner *p, const struct amux_policy_ops *ops, const uint64_t *values,
+	      void *state);
+
+/* Ask the policy for a plan for @view and make it p->plan.  Never fails: see above. */
+void plan_epoch(struct planner *p, const struct amux_view *view);
+
+/*
+ * Correct @plan against @view; returns how many fields had to be changed.  Afterwards:
+ * masks name existing engines; reserves of a device sum up to at most its rate; limit >=
+ * reserve; chunk_bytes is 4 KiB .. 2 MiB, a multiple of 4 KiB; cap_bytes >= chunk_bytes;
+ * kernel_min_pages >= 1; decline modes are known; loan_ns is 1 epoch .. 1000 epochs.
+ */
+unsigned int plan_clamp(struct amux_plan *plan, const struct amux_view *view);
+
+/* Copy the name of the policy in force and, in @why (or ""), why it is a replacement. */
+void plan_describe(struct planner *p, char *name, size_t namelen, char *why, size_t whylen);
+
+#endif /* BROKER_PLAN_H */

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * stats.h - what the broker counts, in one place: the source of status, metrics and `top`.
+ *
+ * Owner: embedded in the objects they describe.  Threads: the mux thread of the node is the
+ * single writer of every struct here unless a field says otherwise; the control thread reads
+ * without locks through stat_read().  Counters are monotonic u64.
+ */
+#ifndef BROKER_STATS_H
+#define BROKER_STATS_H
+
+#include "hist.h"
+
+/* Why the broker sent user requests back to the client's CPU. */
+enum decline_reason {
+	DECLINE_POLICY = 0, /* the plan declines everything */
+	DECLINE_PREDICTED,  /* the CPU is predicted to finish earlier */
+	DECLINE_NO_ENGINE,  /* no engine is up or granted, or it is only a CPU */
+	DECLINE_ORDER,	    /* an earlier one of that queue was declined */
+	DECLINE_ASKED,	    /* CPU_ONLY */
+	DECLINE_REASONS
+};
+
+/* One tenant, or one class as the sum of its tenants.  Bytes count when a request ends. */
+struct flow_stats {
+	uint64_t requests;	 /* pulled from rings */
+	uint64_t completed;	 /* answered by the broker with success */
+	uint64_t failed;	 /* answered with -errno */
+	uint64_t declined[DECLINE_REASONS];
+	uint64_t declined_bytes;
+	uint64_t descriptors;	 /* completed by engines */
+	uint64_t engine_bytes;	 /* completed by engines, counted per chunk */
+	uint64_t borrowed_bytes; /* of those, issued beyond the class's own reserve */
+	uint64_t faults;	 /* page faults and SIGBUS met by engines */
+	uint64_t resumes;	 /* partial completions continued */
+	uint64_t actual_ns;	 /* sum over completed requests: arrival to completion */
+	uint64_t alone_ns;	 /* the same, predicted for an idle device */
+	uint64_t cpu_ns;	 /* the same, predicted for the client's CPU */
+	uint64_t engine_cpu_ns;	 /* CPU time that soft engines spent for it */
+	struct hist wait;	 /* arrival to first issue */
+	struct hist service;	 /* first issue to completion */
+};
+
+struct mux_stats {
+	uint64_t loops;
+	uint64_t sleeps;
+	uint64_t cpu_ns;	   /* CPU time of the mux thread */
+	uint64_t epochs;	   /* plans applied */
+	uint64_t plan_ns;	   /* spent planning */
+	uint64_t plan_clamps;	   /* fields of plans the core had to correct */
+	uint64_t policy_switches;
+	uint64_t policy_reverts;   /* to partitioned, because a policy erred or stalled */
+	uint64_t revocations;	   /* the kernel became active while users borrowed */
+	uint64_t cross_node_bytes; /* copied by an engine of another node */
+	struct hist revoke;	   /* kernel active to borrowed work off the engines */
+};
+
+#endif /* BROKER_STATS_H */

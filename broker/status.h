@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * status.h - what the control side (JSON-RPC, metrics, CLI) may ask of the running broker.
+ * broker.c implements it; control.c and metrics.c know the broker by this header alone.
+ *
+ * Thread: the control thread.  Nothing here blocks; pointers stay valid until the caller
+ * returns to the event loop.
+ */
+#ifndef BROKER_STATUS_H
+#define BROKER_STATUS_H
+
+#include "config.h"
+#include "engine.h"
+#include "grant.h"
+#include "stats.h"
+
+struct broker;
+
+struct status_tenant {
+	uint32_t id;
+	const char *name;
+	uint32_t weight;
+	uint64_t reserve_bps, limit_bps; /* AMUX_BPS_MAX: none */
+	uint32_t connections, queues, regions;
+	uint64_t region_bytes;
+	uint64_t queued_bytes;
+	const struct flow_stats *stats;
+};
+
+struct status_device {
+	const struct device *dev;
+	const char *engine; /* "soft", "dsa" */
+	struct engine_stats engines[ENGINE_MAX];
+	uint64_t inflight_bytes[AMUX_CLASSES];
+};
+
+struct status_node {
+	int node;
+	const struct mux_stats *stats;
+	const struct flow_stats *users; /* the user class of this node */
+	char policy[32];
+	char reverted[160]; /* why it is a replacement, "" if it is not */
+	struct amux_plan plan; /* in force */
+	unsigned int n_devices;
+	struct status_device devices[AMUX_POLICY_DEVS];
+};
+
+const struct config *broker_config(struct broker *b);
+uint64_t broker_start_ns(struct broker *b); /* CLOCK_MONOTONIC */
+unsigned int broker_connections(struct broker *b);
+/* Connections and requests refused since the start, by what was wrong. */
+uint64_t broker_rejected(struct broker *b);
+
+/* Nodes 0 .. n-1; returns n.  Fills *@out if @i < n. */
+unsigned int broker_node(struct broker *b, unsigned int i, struct status_node *out);
+/* Same for tenants, in order of id; ones without a connection keep their counters. */
+unsigned int broker_tenant(struct broker *b, unsigned int i, struct status_tenant *out);
+
+/* The kernel class: its demand page and grant, or NULL; @source is "replay:FILE" or "none". */
+const struct grant_link *broker_kernel(struct broker *b, const char **source);
+uint64_t broker_kernel_mismatches(struct broker *b);
+
+/* Policy in the config's or the last `policy set`'s sense, and its parameter values. */
+const struct amux_policy_ops *broker_policy(struct broker *b, const uint64_t **values);
+
+/* Switch policy on every node: effective at each node's next epoch.  0 or -ENOMEM. */
+int broker_set_policy(struct broker *b, const struct amux_policy_ops *ops,
+		      const uint64_t *values);
+
+#endif /* BROKER_STATUS_H */
