@@ -65,8 +65,13 @@ struct engine_ops {
 	void (*close)(struct device *dev);
 };
 
-/* Called on the submitting thread by submit() to a kernel WQ of an inline device whose
- * mux thread may be asleep. */
+/*
+ * "The mux thread has something to look at, and may be asleep."  Set before the first submit;
+ * ring() must be cheap, and is called
+ * - by submit() to a kernel WQ, on the submitting thread, if the device is inline
+ *   (DEVICE_CAP_BLOCKING): progress() has to be called;
+ * - by engine threads after they completed descriptors of user WQs, if it is not.
+ */
 struct engine_doorbell {
 	void (*ring)(void *arg);
 	void *arg;
@@ -86,8 +91,25 @@ struct device {
 	uint64_t engine_bps; /* one engine */
 	uint64_t desc_ns;    /* fixed cost of a descriptor; scaled if modelled */
 	struct engine_doorbell doorbell;
+	uint32_t kernel_seq;	 /* the kernel completion event, see device_wait_kernel() */
+	uint32_t kernel_waiting; /* the kernel side sleeps on it */
 	void *priv;
 };
+
+/*
+ * How the submitter of the kernel WQs (one thread) sleeps until something on them completes:
+ *   seq = device_kernel_seq(dev); look at the records; none is done: device_wait_kernel(seq)
+ */
+uint32_t device_kernel_seq(const struct device *dev);
+
+/*
+ * Sleep until descriptors of a kernel WQ have completed since @seq was read, at most
+ * @timeout_ns (UINT64_MAX: for ever).  0, perhaps spuriously, or -ETIMEDOUT.
+ */
+int device_wait_kernel(struct device *dev, uint32_t seq, uint64_t timeout_ns);
+
+/* Implementations: descriptors of a kernel WQ have completed.  Any thread. */
+void device_kernel_completed(struct device *dev);
 
 static inline uint8_t record_status(const struct dsa_completion_record *rec)
 {

@@ -7,27 +7,32 @@
  *	ACTIVE ──────────────> ACTIVE(new)   ACTIVE ──────> REVERTED (partitioned)
  *	REVERTED ──plan_set()──> ACTIVE(new)
  *
- * Owner and thread: embedded in a mux, used by its thread alone.  plan_error() and
- * plan_name() may be read by the control thread.
+ * Owner and thread: embedded in a mux, used by its thread alone.  plan_describe() and
+ * plan_read() may be called by the control thread.
  */
 #ifndef BROKER_PLAN_H
 #define BROKER_PLAN_H
+
+#include <stdbool.h>
 
 #include "../policies/policy.h"
 #include "stats.h"
 
 struct planner {
 	const struct amux_policy_ops *ops;
+	const struct amux_policy_ops *safe; /* what replaces one that errs: partitioned */
 	uint64_t values[AMUX_POLICY_PARAMS];
 	void *state;
+	void *safe_state; /* made beforehand, so that a replacement needs no memory */
+	bool reverted;
 	unsigned int slow; /* consecutive calls over budget */
-	struct amux_plan plan; /* in force, clamped */
+	struct amux_plan plan; /* in force, clamped; written under @lock */
 	struct mux_stats *stats;
 	char why[160]; /* why it reverted, "" if it did not; under @lock */
-	uint32_t lock; /* spinlock word for @why and @ops readers of the control thread */
+	uint32_t lock; /* spinlock word for the control thread, which reads @plan, @why, @ops */
 };
 
-/* Start with @ops.  -ENOMEM. */
+/* Start with @ops; nothing is granted before the first plan_epoch().  -ENOMEM. */
 int plan_init(struct planner *p, const struct amux_policy_ops *ops, const uint64_t *values,
 	      struct mux_stats *stats);
 void plan_fini(struct planner *p);
@@ -37,18 +42,27 @@ void plan_fini(struct planner *p);
 void plan_set(struct planner *p, const struct amux_policy_ops *ops, const uint64_t *values,
 	      void *state);
 
-/* Ask the policy for a plan for @view and make it p->plan.  Never fails: see above. */
+/*
+ * Ask the policy for a plan for @view and make it p->plan.  Never fails: see above; if even
+ * `partitioned` has no plan, nothing is granted and everything is declined.
+ */
 void plan_epoch(struct planner *p, const struct amux_view *view);
 
 /*
  * Correct @plan against @view; returns how many fields had to be changed.  Afterwards:
- * masks name existing engines; reserves of a device sum up to at most its rate; limit >=
- * reserve; chunk_bytes is 4 KiB .. 2 MiB, a multiple of 4 KiB; cap_bytes >= chunk_bytes;
- * kernel_min_pages >= 1; decline modes are known; loan_ns is 1 epoch .. 1000 epochs.
+ * masks name existing engines of devices that are up; a share without engines, or with a
+ * limit of 0, is all zeroes (nothing granted); reserves of a device sum up to at most its
+ * rate (the classes in their order: the first ones stand); limit >= reserve
+ * (the limit wins); chunk_bytes is 4 KiB .. 2 MiB, a multiple of 4 KiB; cap_bytes >=
+ * chunk_bytes; kernel_min_pages >= 1; lend is 0 or 1; decline modes are known; loan_ns is
+ * 1 epoch .. 1000 epochs; reserved fields are 0.
  */
 unsigned int plan_clamp(struct amux_plan *plan, const struct amux_view *view);
 
 /* Copy the name of the policy in force and, in @why (or ""), why it is a replacement. */
 void plan_describe(struct planner *p, char *name, size_t namelen, char *why, size_t whylen);
+
+/* Copy the plan in force. */
+void plan_read(struct planner *p, struct amux_plan *out);
 
 #endif /* BROKER_PLAN_H */

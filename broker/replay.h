@@ -10,17 +10,20 @@
 #ifndef BROKER_REPLAY_H
 #define BROKER_REPLAY_H
 
+#include <stddef.h>
+
 #include "../kmod/uapi/accelmux.h"
 #include "engine.h"
 
 struct replay;
 
 struct replay_config {
-	const char *path; /* trace file, docs/abi.md "Replay trace" */
+	const char *path; /* trace file, docs/kernel-replay.md */
 	bool loop;	  /* start again at the end */
 	bool verify;	  /* compare every page after its copy */
 	uint64_t time_scale;
 	uint64_t cpu_bps; /* modelled CPU copy rate, scaled; 0: full speed */
+	uint64_t timeout_ns; /* of a descriptor; 0: 1 s * max(1, time_scale / 10) */
 };
 
 /* Called by the replay thread after a batch arrived: wakes the mux if it sleeps. */
@@ -38,7 +41,9 @@ int replay_open(struct replay **out, const struct replay_config *cfg, void *map,
 		struct device *const *dev, unsigned int n_devs, const struct replay_notify *notify,
 		char *err, size_t errlen);
 int replay_start(struct replay *r);
-/* Stop after the batch in progress, wait until nothing is in flight; idempotent. */
+/* Stop: finish the batch in progress (what is not on an engine yet by the CPU, at full speed),
+ * wait until nothing is in flight.  Whoever calls progress() must still be doing so.
+ * Idempotent. */
 void replay_stop(struct replay *r);
 void replay_close(struct replay *r);
 /* Pages that differed after their copy; must be 0. */

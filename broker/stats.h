@@ -37,6 +37,9 @@ struct flow_stats {
 	uint64_t alone_ns;	 /* the same, predicted for an idle device */
 	uint64_t cpu_ns;	 /* the same, predicted for the client's CPU */
 	uint64_t engine_cpu_ns;	 /* CPU time that soft engines spent for it */
+	/* Sums of a hash of every SQE's user_data, pulled and answered: equal when idle if
+	 * and only if (but for 2^-64) each was answered exactly once. */
+	uint64_t ledger_in, ledger_out;
 	struct hist wait;	 /* arrival to first issue */
 	struct hist service;	 /* first issue to completion */
 };

@@ -40,6 +40,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default)
+
 struct amux;
 struct amux_queue;
 
@@ -57,7 +59,7 @@ struct amux_options {
 /*
  * Connect to the broker.  @opt may be NULL.  On success *@out is the caller's.
  * -ENOENT, -ECONNREFUSED: no broker; -EPROTO: not a broker, or an incompatible one;
- * -EINVAL: bad option.
+ * -ETIMEDOUT: it does not answer; -EINVAL: bad option.  On failure *@out is NULL.
  */
 int amux_connect(struct amux **out, const struct amux_options *opt);
 
@@ -135,8 +137,9 @@ int amux_peek(struct amux_queue *q, struct amux_cqe *cqes, unsigned int max);
 int amux_wait(struct amux_queue *q, struct amux_cqe *cqes, unsigned int max, unsigned int min,
 	      const struct timespec *timeout);
 
-/* An eventfd for event loops: readable when amux_peek() may find something, provided
- * amux_arm() was called and returned 0 since the last peek that found nothing. */
+/* A descriptor for event loops: readable when amux_peek() may find something (the broker's
+ * death included), provided amux_arm() was called and returned 0 since the last peek that
+ * found nothing.  Poll it for input, never read it; the library owns it. */
 int amux_eventfd(struct amux_queue *q);
 /* 0: armed; 1: answers are already there, peek first. */
 int amux_arm(struct amux_queue *q);
@@ -146,7 +149,8 @@ void amux_set_spin(struct amux_queue *q, uint64_t ns);
 
 /* --------------------------------------------------------------- synchronous */
 
-/* memmove(), by the engine where that is predicted to be faster, else by this CPU. */
+/* memmove(), by the engine where that is predicted to be faster, else by this CPU.  @a may be
+ * NULL: plain memmove().  -EIO: the broker died in the middle of an overlapping copy. */
 int amux_copy(struct amux *a, void *dst, const void *src, size_t len);
 
 /* --------------------------------------------------------------------- stats */
@@ -155,17 +159,22 @@ struct amux_stats {
 	uint64_t submitted;	/* requests handed to the broker */
 	uint64_t engine_done;	/* answered by the broker, success or error */
 	uint64_t engine_bytes;
-	uint64_t declined;	/* requests sent back and done by this library's CPU */
+	uint64_t declined;	/* requests done by this library's CPU: the broker sent them
+				 * back, or there is none any more */
 	uint64_t declined_bytes;
 	uint64_t sync_engine;	/* amux_copy() calls by path */
 	uint64_t sync_cpu;
 	uint64_t errors;	/* answers with -errno */
 	uint64_t lost_broker;	/* requests answered -EIO because the broker died */
-	uint64_t cpu_ns;	/* spent copying in this library, pacing excluded */
+	uint64_t cpu_ns;	/* spent copying in this library, pacing excluded; without
+				 * amux_copy() of less than 4 KiB at full speed */
+	uint64_t rejected;	/* answers that fitted no request: ignored */
 };
 
 /* Totals over all queues, closed ones included. */
 int amux_get_stats(struct amux *a, struct amux_stats *out);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

@@ -5,7 +5,8 @@
  * A policy is one file with one struct amux_policy_ops.  It is a planner, not a scheduler:
  * once an epoch (about 1 ms times the time scale, only while there is work) the core shows
  * it a view and takes back a plan.  The core alone moves requests.  A policy knows no
- * rings, sockets, descriptors or event loops and includes nothing but this header.
+ * rings, sockets, descriptors or event loops and includes nothing but this header (the
+ * built-in ones also builtin.h).
  *
  * Life of a policy, once per mux thread:
  *	values = parse(params, config);  ops->check(values)	control thread

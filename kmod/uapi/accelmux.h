@@ -13,8 +13,9 @@
  *		copy the fields;  rmb;  if seq == s1: done
  *	otherwise: no grant, the CPU copies.
  * The reserve of a class stands for as long as the broker is attached; only loans expire,
- * at loan_expiry_ns (CLOCK_MONOTONIC, ns).  Rates are real bytes per second.  A side that
- * runs out of tokens declines to the CPU, it never sleeps for tokens.
+ * at loan_expiry_ns (CLOCK_MONOTONIC, ns).  Rates are real bytes per second; reserve and loan
+ * that add up to device_bps or more are no limit.  A side that runs out of tokens declines to
+ * the CPU, it never sleeps for tokens.
  *
  * Until a kernel module exists on the host the broker's own replay of a migration trace
  * stands on the kernel side of these same two pages.

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * cli.c - the `accelmux` command: global options, which may stand anywhere, and dispatch.
+ */
+#include "cli.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+	"Usage: accelmux [--socket CONTROL] [--json] COMMAND [ARGUMENT...]\n"
+	"\n"
+	"Commands:\n"
+	"  status                          the broker at a glance\n"
+	"  tenants                         who uses it, and how they fare\n"
+	"  devices                         engines and their work queues\n"
+	"  policy list                     policies and their parameters\n"
+	"  policy get                      the one in use\n"
+	"  policy set NAME [KEY=VALUE...]  change it; what is not given is as configured\n"
+	"  bench [--op copy|noop|fill|compare|crc32c] [--size 64K] [--depth 32] [--time 2s]\n"
+	"        [--name NAME] [--verify] [--engine-only]\n"
+	"                                  measure copies through the broker\n"
+	"\n"
+	"Options:\n"
+	"  --socket CONTROL  the control socket; else $ACCELMUX_CONTROL, else the user's own\n"
+	"                    if there is one, else /run/accelmux/control.sock\n"
+	"  --json            print the result as JSON\n"
+	"  --help, --version\n"
+	"\n"
+	"Exit codes: 0 ok, 1 failed, 2 usage, 3 no broker.\n";
+
+static const struct {
+	const char *name;
+	int (*run)(const struct cli *cli);
+} commands[] = {
+	{ "status", cli_status }, { "tenants", cli_tenants }, { "devices", cli_devices },
+	{ "policy", cli_policy }, { "bench", cli_bench },
+};
+
+#define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+int cli_fail(int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("accelmux: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return code;
+}
+
+/* Take the global options out of @argv.  Returns 0, or 1 with *@code to exit with. */
+static int global_options(struct cli *cli, int argc, char **argv, int *code)
+{
+	cli->argv = argv;
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--json")) {
+			cli->json = true;
+		} else if (!strcmp(argv[i], "--socket")) {
+			if (++i == argc) {
+				*code = cli_fail(CLI_USAGE, "--socket: expected a path");
+				return 1;
+			}
+			cli->socket = argv[i];
+		} else if (!strncmp(argv[i], "--socket=", 9)) {
+			cli->socket = argv[i] + 9;
+		} else if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+			fputs(help, stdout);
+			return 1;
+		} else if (!strcmp(argv[i], "--version")) {
+			printf("accelmux %s\n", AMUX_VERSION);
+			return 1;
+		} else {
+			cli->argv[cli->argc++] = argv[i];
+		}
+	}
+	if (cli->socket && !*cli->socket) {
+		*code = cli_fail(CLI_USAGE, "--socket: expected a path");
+		return 1;
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct cli cli = { 0 };
+	int code = CLI_OK;
+
+	if (!global_options(&cli, argc, argv, &code)) {
+		code = -1;
+		if (!cli.argc)
+			code = cli_fail(CLI_USAGE, "expected a command; see accelmux --help");
+		for (size_t i = 0; code < 0 && i < N_COMMANDS; i++)
+			if (!strcmp(commands[i].name, cli.argv[0]))
+				code = commands[i].run(&cli);
+		if (code < 0)
+			code = cli_fail(CLI_USAGE,
+					"'%s': expected one of: status, tenants, devices, "
+					"policy, bench",
+					cli.argv[0]);
+	}
+	/* Output that did not arrive (a full disk, a closed pipe) is no success. */
+	if (fflush(stdout) && code == CLI_OK)
+		code = cli_fail(CLI_FAILED, "standard output: %s", strerror(errno));
+	return code;
+}

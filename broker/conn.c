@@ -1,0 +1,685 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "conn.h"
+
+/* A queue as the connection knows it, between MAIL_QUEUE_ADD and MAIL_QUEUE_REMOVE. */
+struct conn_queue {
+	struct list link;
+	struct queue *queue;
+	bool removing;
+};
+
+/* A request that waits for the mux thread. */
+struct conn_op {
+	struct mail mail;
+	struct conn *conn;
+	uint64_t cookie;
+	struct conn_queue *cq;
+	int ring_fd; /* QUEUE_ADD: to be passed and closed */
+};
+
+/* ------------------------------------------------------------------- answering */
+
+static void conn_send(struct conn *c, const void *msg, uint32_t len, const int *fds,
+		      unsigned int n_fds)
+{
+	char control[CMSG_SPACE(AMUX_MSG_FDS * sizeof(int))] = { 0 };
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)msg, .iov_len = len };
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (c->state == CONN_CLOSING)
+		return;
+	if (n_fds) {
+		struct cmsghdr *cm;
+
+		mh.msg_control = control;
+		mh.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
+		cm = CMSG_FIRSTHDR(&mh);
+		cm->cmsg_level = SOL_SOCKET;
+		cm->cmsg_type = SCM_RIGHTS;
+		cm->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
+		memcpy(CMSG_DATA(cm), fds, n_fds * sizeof(int));
+	}
+	/* A client that does not read its answers is not waited for. */
+	if (sendmsg(c->fd, &mh, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)len)
+		conn_close(c, errno == EPIPE ? NULL : "does not read its answers");
+}
+
+__attribute__((format(printf, 4, 5))) static void conn_error(struct conn *c, uint64_t cookie,
+							     int error, const char *fmt, ...)
+{
+	struct amux_msg_error m = {
+		.hdr = { AMUX_MSG_ERROR, sizeof(m), cookie },
+		.error = error,
+	};
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(m.text, sizeof(m.text), fmt, ap);
+	va_end(ap);
+	c->host->rejected++;
+	conn_send(c, &m, sizeof(m), NULL, 0);
+}
+
+static void conn_done(struct conn *c, uint64_t cookie)
+{
+	struct amux_msg_done m = { .hdr = { AMUX_MSG_DONE, sizeof(m), cookie } };
+
+	conn_send(c, &m, sizeof(m), NULL, 0);
+}
+
+/* ------------------------------------------------------------------- operations */
+
+static void op_done(struct mail *mail);
+
+static struct conn_op *op_new(struct conn *c, enum mail_type type, uint64_t cookie)
+{
+	struct conn_op *op;
+
+	if (c->ops >= CONN_OPS_MAX) {
+		conn_error(c, cookie, -EAGAIN, "%u requests are unanswered: expected at most %u",
+			   c->ops, CONN_OPS_MAX);
+		return NULL;
+	}
+	op = calloc(1, sizeof(*op));
+	if (!op) {
+		conn_error(c, cookie, -ENOMEM, "the broker is out of memory");
+		return NULL;
+	}
+	op->mail.type = type;
+	op->mail.session = &c->session;
+	op->mail.done = op_done;
+	op->conn = c;
+	op->cookie = cookie;
+	op->ring_fd = -1;
+	return op;
+}
+
+static void op_post(struct conn_op *op)
+{
+	op->conn->ops++;
+	mux_post(op->conn->mux, &op->mail);
+}
+
+static void region_drop(struct conn *c, struct region *r)
+{
+	for (uint32_t i = 0; i < c->max_regions; i++)
+		if (c->regions[i].region == r)
+			c->regions[i].region = NULL;
+	c->n_regions--;
+	c->tenant->regions--;
+	c->tenant->region_bytes -= r->size;
+	region_unmap(r);
+}
+
+static void queue_drop(struct conn *c, struct conn_queue *cq)
+{
+	list_del(&cq->link);
+	c->n_queues--;
+	c->tenant->queues--;
+	queue_free(cq->queue);
+	free(cq);
+}
+
+static void answer_region(struct conn *c, uint64_t cookie, const struct region *r)
+{
+	struct amux_msg_registered m = {
+		.hdr = { AMUX_MSG_REGISTERED, sizeof(m), cookie },
+		.region = r->id,
+		.flags = r->readonly ? AMUX_REGION_READONLY : 0,
+	};
+
+	conn_send(c, &m, sizeof(m), NULL, 0);
+}
+
+static void answer_queue(struct conn *c, uint64_t cookie, const struct queue *q, int ring_fd)
+{
+	struct amux_msg_queue_created m = {
+		.hdr = { AMUX_MSG_QUEUE_CREATED, sizeof(m), cookie },
+		.queue = q->id,
+		.ring_bytes = q->map_bytes,
+	};
+	int fds[3] = { ring_fd, q->sq_efd, q->cq_efd };
+
+	conn_send(c, &m, sizeof(m), fds, 3);
+}
+
+/* The mux thread has done it. */
+static void op_done(struct mail *mail)
+{
+	struct conn_op *op = container_of(mail, struct conn_op, mail);
+	struct conn *c = op->conn;
+
+	c->ops--;
+	switch (mail->type) {
+	case MAIL_REGION_ADD:
+		answer_region(c, op->cookie, mail->arg);
+		break;
+	case MAIL_QUEUE_ADD:
+		answer_queue(c, op->cookie, op->cq->queue, op->ring_fd);
+		break;
+	case MAIL_REGION_REMOVE:
+		region_drop(c, mail->arg);
+		conn_done(c, op->cookie);
+		break;
+	case MAIL_QUEUE_REMOVE:
+		queue_drop(c, op->cq);
+		conn_done(c, op->cookie);
+		break;
+	default:
+		break;
+	}
+	if (op->ring_fd >= 0)
+		close(op->ring_fd);
+	free(op);
+}
+
+/* --------------------------------------------------------------------- messages */
+
+/* The first field that is not as the ABI wants it, in words; NULL if all is well. */
+static const char *hello_judge(const struct amux_msg_hello *m, char *buf, size_t len)
+{
+	if (m->magic != AMUX_HELLO_MAGIC)
+		snprintf(buf, len, "HELLO: magic = 0x%08x: expected 0x%08x", m->magic,
+			 AMUX_HELLO_MAGIC);
+	else if (m->version_min > AMUX_ABI_VERSION || m->version_max < AMUX_ABI_VERSION)
+		snprintf(buf, len, "HELLO: version = %u to %u: this broker speaks %u",
+			 m->version_min, m->version_max, AMUX_ABI_VERSION);
+	else if (m->features)
+		snprintf(buf, len, "HELLO: features = 0x%llx: expected 0, none are defined",
+			 (unsigned long long)m->features);
+	else if (m->rsvd)
+		snprintf(buf, len, "HELLO: rsvd = %u: expected 0", m->rsvd);
+	else if (!memchr(m->name, '\0', sizeof(m->name)))
+		snprintf(buf, len, "HELLO: name: expected a NUL within %u bytes", AMUX_NAME_LEN);
+	else
+		buf[0] = '\0';
+	for (const char *p = m->name; !buf[0] && *p; p++)
+		if (*p < 0x20 || *p > 0x7e)
+			snprintf(buf, len, "HELLO: name: byte 0x%02x: expected printable ASCII",
+				 (unsigned char)*p);
+	return buf[0] ? buf : NULL;
+}
+
+static void conn_hello(struct conn *c, const struct amux_msg_hello *m)
+{
+	struct conn_host *h = c->host;
+	struct amux_msg_welcome w = { .hdr = { AMUX_MSG_WELCOME, sizeof(w), m->hdr.cookie } };
+	struct peer peer = { c->pid, c->uid, c->gid, m->name };
+	char text[AMUX_TEXT_LEN];
+	const char *wrong = hello_judge(m, text, sizeof(text));
+
+	if (wrong) {
+		conn_error(c, m->hdr.cookie, -EPROTO, "%s", wrong);
+		conn_close(c, NULL);
+		return;
+	}
+	c->tenant = tenant_get(&h->tenants, h->cfg, &peer);
+	c->max_regions = h->cfg->max_regions;
+	c->regions = calloc(c->max_regions, sizeof(*c->regions));
+	if (!c->tenant || !c->regions) {
+		conn_error(c, m->hdr.cookie, -ENOMEM, "the broker cannot take another tenant");
+		c->tenant = NULL;
+		conn_close(c, NULL);
+		return;
+	}
+	memcpy(c->name, m->name, sizeof(c->name));
+	c->node_index = 0;
+	for (unsigned int i = 0; i < h->n_mux; i++)
+		if ((uint32_t)h->mux[i].node == m->node)
+			c->node_index = i;
+	c->mux = &h->mux[c->node_index];
+	c->tenant->connections++;
+	c->state = CONN_READY;
+	uv_timer_stop(&c->hello);
+
+	w.version = AMUX_ABI_VERSION;
+	w.node = (uint32_t)c->mux->node;
+	w.max_regions = c->max_regions;
+	w.max_queues = h->cfg->max_queues;
+	w.max_entries = h->cfg->max_entries;
+	w.max_region_bytes = h->cfg->max_region_bytes;
+	w.cpu_bps = c->mux->sched.model_cpu_bps;
+	memcpy(w.tenant, c->tenant->name, sizeof(w.tenant));
+	conn_send(c, &w, sizeof(w), &h->pidfd, 1);
+}
+
+static void conn_register(struct conn *c, const struct amux_msg_register *m, int fd)
+{
+	const struct config *cfg = c->host->cfg;
+	char err[AMUX_TEXT_LEN] = "out of memory";
+	struct conn_op *op;
+	struct region *r;
+	uint32_t slot;
+	int ret;
+
+	if (fd < 0) {
+		conn_error(c, m->hdr.cookie, -EINVAL, "REGISTER: fds = 0: expected one memfd");
+		return;
+	}
+	if (m->flags & ~AMUX_REGION_READONLY || m->rsvd) {
+		conn_error(c, m->hdr.cookie, -EINVAL,
+			   "REGISTER: flags = 0x%x, rsvd = %u: expected flags 0 or 1, rsvd 0",
+			   m->flags, m->rsvd);
+		return;
+	}
+	if (m->size > cfg->max_region_bytes) {
+		conn_error(c, m->hdr.cookie, -EFBIG,
+			   "REGISTER: size = %llu: expected at most %llu (max_region_size)",
+			   (unsigned long long)m->size, (unsigned long long)cfg->max_region_bytes);
+		return;
+	}
+	if (m->size > cfg->max_tenant_bytes ||
+	    c->tenant->region_bytes > cfg->max_tenant_bytes - m->size) {
+		conn_error(c, m->hdr.cookie, -ENOSPC,
+			   "REGISTER: size = %llu: tenant %s has %llu of %llu (max_tenant_memory)",
+			   (unsigned long long)m->size, c->tenant->name,
+			   (unsigned long long)c->tenant->region_bytes,
+			   (unsigned long long)cfg->max_tenant_bytes);
+		return;
+	}
+	for (slot = 0; slot < c->max_regions && c->regions[slot].region; slot++)
+		;
+	if (slot == c->max_regions) {
+		conn_error(c, m->hdr.cookie, -ENOSPC,
+			   "REGISTER: %u regions are registered: expected at most that many (max_regions)",
+			   c->n_regions);
+		return;
+	}
+	ret = region_map(&r, fd, m->size, m->flags & AMUX_REGION_READONLY, err, sizeof(err));
+	if (ret) {
+		conn_error(c, m->hdr.cookie, ret, "REGISTER: %s", err);
+		return;
+	}
+	op = op_new(c, MAIL_REGION_ADD, m->hdr.cookie);
+	if (!op) {
+		region_unmap(r);
+		return;
+	}
+	/* a serial above the slot: a stale id never names a newer region */
+	c->region_serial = (c->region_serial + 1) & 0xfffff;
+	if (!c->region_serial)
+		c->region_serial = 1;
+	r->id = c->region_serial * SESSION_REGIONS_MAX + slot;
+	c->regions[slot].region = r;
+	c->regions[slot].id = r->id;
+	c->n_regions++;
+	c->tenant->regions++;
+	c->tenant->region_bytes += r->size;
+	op->mail.arg = r;
+	op_post(op);
+}
+
+static void conn_unregister(struct conn *c, const struct amux_msg_unregister *m)
+{
+	uint32_t slot = m->region % SESSION_REGIONS_MAX;
+	struct conn_region *cr = slot < c->max_regions ? &c->regions[slot] : NULL;
+	struct conn_op *op;
+
+	if (!cr || !cr->region || !m->region || cr->id != m->region || m->rsvd) {
+		conn_error(c, m->hdr.cookie, -EBADF,
+			   "UNREGISTER: region = %u, rsvd = %u: expected a registered region, 0",
+			   m->region, m->rsvd);
+		return;
+	}
+	op = op_new(c, MAIL_REGION_REMOVE, m->hdr.cookie);
+	if (!op)
+		return;
+	cr->id = 0;
+	op->mail.arg = cr->region;
+	op_post(op);
+}
+
+static bool entries_ok(uint32_t n, uint32_t min, uint32_t max)
+{
+	return n >= min && n <= max && !(n & (n - 1));
+}
+
+static void conn_queue_create(struct conn *c, const struct amux_msg_queue_create *m)
+{
+	const struct config *cfg = c->host->cfg;
+	struct conn_queue *cq;
+	struct conn_op *op;
+	int ret, ring_fd;
+
+	if (!entries_ok(m->sq_entries, 2, cfg->max_entries)) {
+		conn_error(c, m->hdr.cookie, -EINVAL,
+			   "QUEUE_CREATE: sq_entries = %u: expected a power of two from 2 to %u",
+			   m->sq_entries, cfg->max_entries);
+		return;
+	}
+	if (!entries_ok(m->cq_entries, m->sq_entries, 2 * cfg->max_entries)) {
+		conn_error(c, m->hdr.cookie, -EINVAL,
+			   "QUEUE_CREATE: cq_entries = %u: expected a power of two from %u to %u",
+			   m->cq_entries, m->sq_entries, 2 * cfg->max_entries);
+		return;
+	}
+	if (m->flags || m->rsvd) {
+		conn_error(c, m->hdr.cookie, -EINVAL,
+			   "QUEUE_CREATE: flags = 0x%x, rsvd = %u: expected 0, 0", m->flags, m->rsvd);
+		return;
+	}
+	if (c->n_queues >= cfg->max_queues) {
+		conn_error(c, m->hdr.cookie, -ENOSPC,
+			   "QUEUE_CREATE: %u queues are open: expected at most that many (max_queues)",
+			   c->n_queues);
+		return;
+	}
+	cq = calloc(1, sizeof(*cq));
+	if (!cq) {
+		conn_error(c, m->hdr.cookie, -ENOMEM, "the broker is out of memory");
+		return;
+	}
+	ret = queue_create(&cq->queue, ++c->queue_serial, m->sq_entries, m->cq_entries, &ring_fd);
+	if (ret) {
+		conn_error(c, m->hdr.cookie, ret, "QUEUE_CREATE: sq_entries = %u: %s",
+			   m->sq_entries, strerror(-ret));
+		free(cq);
+		return;
+	}
+	op = op_new(c, MAIL_QUEUE_ADD, m->hdr.cookie);
+	if (!op) {
+		close(ring_fd);
+		queue_free(cq->queue);
+		free(cq);
+		return;
+	}
+	cq->queue->flow.tenant = &c->tenant->node[c->node_index];
+	list_add_tail(&c->queues, &cq->link);
+	c->n_queues++;
+	c->tenant->queues++;
+	op->cq = cq;
+	op->ring_fd = ring_fd;
+	op->mail.arg = cq->queue;
+	op_post(op);
+}
+
+static void conn_queue_destroy(struct conn *c, const struct amux_msg_queue_destroy *m)
+{
+	struct conn_queue *cq = NULL;
+	struct conn_op *op;
+	struct list *pos;
+
+	list_for_each(pos, &c->queues) {
+		cq = container_of(pos, struct conn_queue, link);
+		if (cq->queue->id == m->queue && !cq->removing)
+			break;
+		cq = NULL;
+	}
+	if (!cq || m->rsvd) {
+		conn_error(c, m->hdr.cookie, -EBADF,
+			   "QUEUE_DESTROY: queue = %u, rsvd = %u: expected an open queue, 0",
+			   m->queue, m->rsvd);
+		return;
+	}
+	op = op_new(c, MAIL_QUEUE_REMOVE, m->hdr.cookie);
+	if (!op)
+		return;
+	cq->removing = true;
+	op->cq = cq;
+	op->mail.arg = cq->queue;
+	op_post(op);
+}
+
+/* Bytes that a message of @type must have; 0: not one a client may send. */
+static uint32_t message_len(uint32_t type)
+{
+	switch (type) {
+	case AMUX_MSG_HELLO:
+		return sizeof(struct amux_msg_hello);
+	case AMUX_MSG_REGISTER:
+		return sizeof(struct amux_msg_register);
+	case AMUX_MSG_UNREGISTER:
+		return sizeof(struct amux_msg_unregister);
+	case AMUX_MSG_QUEUE_CREATE:
+		return sizeof(struct amux_msg_queue_create);
+	case AMUX_MSG_QUEUE_DESTROY:
+		return sizeof(struct amux_msg_queue_destroy);
+	default:
+		return 0;
+	}
+}
+
+static void conn_message(struct conn *c, const void *msg, size_t got, int fd)
+{
+	const struct amux_msg_hdr *hdr = msg;
+	uint32_t want;
+
+	if (got < sizeof(*hdr)) {
+		conn_error(c, 0, -EPROTO, "message of %zu bytes: expected at least %zu", got,
+			   sizeof(*hdr));
+		conn_close(c, NULL);
+		return;
+	}
+	want = message_len(hdr->type);
+	if (!want || got != want || hdr->len != want ||
+	    (c->state == CONN_HELLO) != (hdr->type == AMUX_MSG_HELLO)) {
+		if (!want)
+			conn_error(c, hdr->cookie, -EPROTO, "type = %u: expected 1, 3, 5, 6 or 8",
+				   hdr->type);
+		else if (got != want || hdr->len != want)
+			conn_error(c, hdr->cookie, -EPROTO,
+				   "type %u: len = %u in a packet of %zu bytes: expected %u",
+				   hdr->type, hdr->len, got, want);
+		else
+			conn_error(c, hdr->cookie, -EPROTO, "type = %u: expected HELLO %s",
+				   hdr->type, c->state == CONN_HELLO ? "first" : "only once");
+		conn_close(c, NULL);
+		return;
+	}
+	switch (hdr->type) {
+	case AMUX_MSG_HELLO:
+		conn_hello(c, msg);
+		break;
+	case AMUX_MSG_REGISTER:
+		conn_register(c, msg, fd);
+		break;
+	case AMUX_MSG_UNREGISTER:
+		conn_unregister(c, msg);
+		break;
+	case AMUX_MSG_QUEUE_CREATE:
+		conn_queue_create(c, msg);
+		break;
+	case AMUX_MSG_QUEUE_DESTROY:
+		conn_queue_destroy(c, msg);
+		break;
+	default:
+		break; /* message_len() let nothing else through */
+	}
+}
+
+/* One packet and at most AMUX_MSG_FDS fds, of which the first is used. */
+static void conn_receive(struct conn *c)
+{
+	union {
+		struct amux_msg_hdr hdr;
+		char bytes[AMUX_MSG_MAX];
+	} msg;
+	char control[CMSG_SPACE(AMUX_MSG_FDS * sizeof(int))];
+	struct iovec iov = { .iov_base = &msg, .iov_len = sizeof(msg) };
+	struct msghdr mh = { .msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control,
+			     .msg_controllen = sizeof(control) };
+	int fds[AMUX_MSG_FDS];
+	unsigned int n_fds = 0;
+	ssize_t got = recvmsg(c->fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	if (got < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			conn_close(c, NULL);
+		return;
+	}
+	for (struct cmsghdr *cm = CMSG_FIRSTHDR(&mh); cm; cm = CMSG_NXTHDR(&mh, cm)) {
+		size_t len;
+
+		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS)
+			continue;
+		len = cm->cmsg_len - CMSG_LEN(0);
+		for (size_t i = 0; i < len / sizeof(int) && n_fds < AMUX_MSG_FDS; i++)
+			memcpy(&fds[n_fds++], CMSG_DATA(cm) + i * sizeof(int), sizeof(int));
+	}
+	if (got == 0)
+		conn_close(c, NULL);
+	else if (mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+		conn_close(c, "sent a message or more fds than the ABI knows");
+	else
+		conn_message(c, &msg, (size_t)got, n_fds ? fds[0] : -1);
+	while (n_fds)
+		close(fds[--n_fds]);
+}
+
+/* ------------------------------------------------------------------------- life */
+
+static void conn_free(struct conn *c)
+{
+	struct conn_host *h = c->host;
+	struct list *pos, *tmp;
+
+	list_for_each_safe(pos, tmp, &c->queues)
+		queue_drop(c, container_of(pos, struct conn_queue, link));
+	for (uint32_t i = 0; c->regions && i < c->max_regions; i++)
+		if (c->regions[i].region)
+			region_drop(c, c->regions[i].region);
+	free(c->regions);
+	if (c->tenant)
+		c->tenant->connections--;
+	close(c->fd);
+	if (c->pidfd >= 0)
+		close(c->pidfd);
+	list_del(&c->link);
+	h->n_conns--;
+	free(c);
+	h->closed(h);
+}
+
+static void conn_try_free(struct conn *c)
+{
+	if (!c->handles && c->removed)
+		conn_free(c);
+}
+
+static void handle_closed(uv_handle_t *handle)
+{
+	struct conn *c = handle->data;
+
+	c->handles--;
+	conn_try_free(c);
+}
+
+static void session_removed(struct mail *mail)
+{
+	struct conn *c = container_of(mail, struct conn, remove);
+
+	c->removed = true;
+	conn_try_free(c);
+}
+
+static void session_broken(struct mail *mail)
+{
+	struct conn *c = container_of(mail->session, struct conn, session);
+
+	c->host->rejected++;
+	conn_close(c, c->session.why);
+}
+
+void conn_close(struct conn *c, const char *why)
+{
+	if (c->state == CONN_CLOSING)
+		return;
+	if (why)
+		fprintf(stderr, "accelmuxd: client %s (pid %d, uid %u) cut off: %s\n",
+			c->name[0] ? c->name : "?", (int)c->pid, (unsigned int)c->uid, why);
+	c->removed = c->state == CONN_HELLO; /* the mux never knew it */
+	c->state = CONN_CLOSING;
+	shutdown(c->fd, SHUT_RDWR);
+	uv_close((uv_handle_t *)&c->sock, handle_closed);
+	uv_close((uv_handle_t *)&c->hello, handle_closed);
+	if (c->pidfd >= 0)
+		uv_close((uv_handle_t *)&c->death, handle_closed);
+	if (c->removed)
+		return;
+	c->remove.type = MAIL_SESSION_REMOVE;
+	c->remove.session = &c->session;
+	c->remove.done = session_removed;
+	mux_post(c->mux, &c->remove);
+}
+
+static void sock_event(uv_poll_t *poll, int status, int events)
+{
+	struct conn *c = poll->data;
+
+	if (status < 0)
+		conn_close(c, NULL);
+	else if (events & UV_READABLE)
+		conn_receive(c);
+	else if (events & UV_DISCONNECT)
+		conn_close(c, NULL);
+}
+
+static void death_event(uv_poll_t *poll, int status, int events)
+{
+	(void)status;
+	(void)events;
+	conn_close(poll->data, NULL);
+}
+
+static void hello_late(uv_timer_t *timer)
+{
+	struct conn *c = timer->data;
+
+	c->host->rejected++;
+	conn_close(c, "no HELLO within 5 s");
+}
+
+void conn_open(struct conn_host *host, uv_loop_t *loop, int fd)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+	struct conn *c = calloc(1, sizeof(*c));
+
+	if (!c || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0) {
+		free(c);
+		close(fd);
+		host->rejected++;
+		return;
+	}
+	c->host = host;
+	c->fd = fd;
+	c->pid = cred.pid;
+	c->uid = cred.uid;
+	c->gid = cred.gid;
+	list_init(&c->queues);
+	list_init(&c->session.queues);
+	c->session.broken.done = session_broken;
+	list_add_tail(&host->conns, &c->link);
+	host->n_conns++;
+
+	uv_poll_init(loop, &c->sock, fd);
+	uv_timer_init(loop, &c->hello);
+	c->handles = 2;
+	c->sock.data = c->hello.data = c;
+	uv_poll_start(&c->sock, UV_READABLE | UV_DISCONNECT, sock_event);
+	uv_timer_start(&c->hello, hello_late, CONN_HELLO_MS, 0);
+	/* A socket can outlive its client in a child or another process; a pidfd cannot. */
+	c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
+	if (c->pidfd >= 0) {
+		uv_poll_init(loop, &c->death, c->pidfd);
+		c->handles = 3;
+		c->death.data = c;
+		uv_poll_start(&c->death, UV_READABLE, death_event);
+	}
+	if (host->n_conns > host->cfg->max_connections || host->stopping) {
+		conn_error(c, 0, -EAGAIN, "%u clients are connected: expected at most %u (max_connections)",
+			   host->n_conns - 1, host->cfg->max_connections);
+		conn_close(c, NULL);
+	}
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * mux.h - the mux thread of one NUMA node: pulls the node's rings, schedules, drives the
+ * node's devices, posts answers, plans each epoch, and writes the kernel class's grants.
+ *
+ *	loop:  mail -> devices -> reap -> publish -> pull -> issue -> plan (each epoch)
+ *	       nothing for spin_ns -> idle grant, NEED_WAKEUP everywhere, recheck, sleep
+ *
+ * Owner: the broker.  Threads: mux_open/start/stop/close and mux_post by the control thread;
+ * mux_ring by any thread; the rest of the struct is the mux thread's, its stats readable by
+ * all (stats.h).
+ */
+#ifndef BROKER_MUX_H
+#define BROKER_MUX_H
+
+#include "config.h"
+#include "grant.h"
+#include "mailbox.h"
+#include "plan.h"
+#include "sched.h"
+#include "session.h"
+
+/* MAIL_POLICY */
+struct policy_change {
+	struct mail mail;
+	const struct amux_policy_ops *ops;
+	uint64_t values[AMUX_POLICY_PARAMS];
+	void *state; /* ops->state_size zeroed bytes, the planner's afterwards */
+};
+
+/* MAIL_TENANT_SET */
+struct tenant_change {
+	struct mail mail;
+	struct sched_tenant *tenant;
+	uint32_t weight;
+	uint64_t reserve_bps, limit_bps;
+};
+
+/* MAIL_TUNE */
+struct mux_tuning {
+	struct mail mail;
+	uint64_t spin_ns, epoch_ns; /* scaled */
+};
+
+struct mux {
+	int node;
+	struct device *device[AMUX_POLICY_DEVS];
+	unsigned int n_devices;
+	struct mux_stats stats;
+	struct planner planner;
+	struct sched sched;
+	struct queue_set queues;
+	struct grant_link *kernel; /* NULL: no kernel class here */
+	bool kernel_active;
+	uint64_t kernel_quiet_ns; /* last time it had something in flight */
+	uint64_t kernel_arrived, kernel_served; /* at the last epoch */
+	uint64_t kernel_wait_base[HIST_BUCKETS];
+	unsigned int kernel_wait_age;
+
+	struct mailbox inbox;
+	struct mailbox *outbox; /* the control thread's */
+	struct list waiting;	/* mails to be answered once something is quiet */
+	int epoll_fd, wake_fd;
+	uint32_t sleeping; /* under the full-barrier discipline of mux_ring() */
+	uint64_t spin_ns, epoch_ns, time_scale;
+	uint64_t last_epoch_ns, quiet_since_ns, last_poll_ns;
+	bool force_epoch, stop, modelled;
+	pthread_t thread;
+	bool started;
+	struct amux_view view; /* scratch for plan_epoch() */
+};
+
+/* @dev: @n opened devices of @node; @kernel may be NULL.  Copies what it needs of @cfg. */
+int mux_open(struct mux *m, int node, struct device *const *dev, unsigned int n,
+	     const struct config *cfg, struct grant_link *kernel, struct mailbox *outbox);
+int mux_start(struct mux *m);
+/* Stop and join the thread; every session must have been removed. */
+void mux_stop(struct mux *m);
+void mux_close(struct mux *m);
+
+static inline void mux_post(struct mux *m, struct mail *mail)
+{
+	mailbox_post(&m->inbox, mail);
+}
+
+/* "Look again": wakes the thread if it sleeps.  @arg is the struct mux. */
+void mux_ring(void *arg);
+
+#endif /* BROKER_MUX_H */

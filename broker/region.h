@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * region.h - a client's memfd, mapped into the broker.
+ *
+ * Owner: the connection (control thread) maps and unmaps; in between the mux thread counts
+ * the requests that use it in @refs, and only a region without any is unmapped.
+ */
+#ifndef BROKER_REGION_H
+#define BROKER_REGION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct region {
+	uint8_t *addr;	   /* of the whole file as it was when registered */
+	uint64_t mapped;   /* bytes mapped, >= size */
+	uint64_t size;	   /* bytes registered: all that offsets are judged by */
+	bool readonly;	   /* source only */
+	uint64_t dev, ino; /* identity: two regions of one file alias each other */
+	uint32_t id;	   /* the client's name for it */
+	uint32_t refs;	   /* mux thread: requests that use it */
+};
+
+/*
+ * Map the first @size bytes of memfd @fd (the fd stays the caller's).  The memfd must be
+ * shmem or hugetlb with F_SEAL_SHRINK.  On error -EINVAL, -ERANGE, -EACCES or -ENOMEM, and one
+ * line in @err.
+ */
+int region_map(struct region **out, int fd, uint64_t size, bool readonly, char *err,
+	       size_t errlen);
+void region_unmap(struct region *r);
+
+#endif /* BROKER_REGION_H */

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * rpc.c - the methods of the control socket, and the rules of JSON-RPC 2.0 around them.
+ */
+#include "rpc.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report.h"
+
+/* What the JSON-RPC 2.0 specification calls these. */
+#define RPC_PARSE_ERROR	     -32700
+#define RPC_INVALID_REQUEST  -32600
+#define RPC_METHOD_NOT_FOUND -32601
+#define RPC_INVALID_PARAMS   -32602
+#define RPC_INTERNAL_ERROR   -32603
+
+struct rpc_error {
+	int code;
+	char text[512];
+};
+
+/* @params: an object, or NULL if there were none.  The result is a new reference, or NULL
+ * with @e set; NULL and e->code 0 mean out of memory. */
+typedef json_t *(*rpc_method)(struct broker *b, const json_t *params, struct rpc_error *e);
+
+__attribute__((format(printf, 3, 4))) static json_t *refuse(struct rpc_error *e, int code,
+							    const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(e->text, sizeof(e->text), fmt, ap);
+	va_end(ap);
+	e->code = code;
+	return NULL;
+}
+
+/* ------------------------------------------------------------------- methods */
+
+static json_t *do_version(struct broker *b, const json_t *params, struct rpc_error *e)
+{
+	(void)b;
+	(void)params;
+	(void)e;
+	return report_version();
+}
+
+static json_t *do_status(struct broker *b, const json_t *params, struct rpc_error *e)
+{
+	(void)params;
+	(void)e;
+	return report_status(b);
+}
+
+static json_t *do_tenants(struct broker *b, const json_t *params, struct rpc_error *e)
+{
+	(void)params;
+	(void)e;
+	return report_tenants(b);
+}
+
+static json_t *do_devices(struct broker *b, const json_t *params, struct rpc_error *e)
+{
+	(void)params;
+	(void)e;
+	return report_devices(b);
+}
+
+static json_t *do_policy_list(struct broker *b, const json_t *params, struct rpc_error *e)
+{
+	(void)params;
+	(void)e;
+	return report_policies(b);
+}
+
+static json_t *do_policy_get(struct broker *b, const json_t *params, struct rpc_error *e)
+{
+	(void)params;
+	(void)e;
+	return report_policy(b);
+}
+
+/* Overlay {"key": "value" or integer, ...} on @values. */
+static int overlay(const struct amux_policy_ops *ops, uint64_t *values, json_t *params,
+		   struct rpc_error *e)
+{
+	char number[32], why[400];
+	const char *key, *text;
+	json_t *value;
+
+	json_object_foreach(params, key, value) {
+		text = json_string_value(value);
+		if (json_is_integer(value)) {
+			snprintf(number, sizeof(number), "%lld",
+				 (long long)json_integer_value(value));
+			text = number;
+		}
+		if (!text) {
+			refuse(e, RPC_INVALID_PARAMS,
+			       "policy %s: %.64s: expected a string or an integer", ops->name,
+			       key);
+			return -1;
+		}
+		if (policy_set_param(ops, values, key, text, why, sizeof(why))) {
+			refuse(e, RPC_INVALID_PARAMS, "policy %s: %s", ops->name, why);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static json_t *do_policy_set(struct broker *b, const json_t *params, struct rpc_error *e)
+{
+	const char *name = json_string_value(json_object_get(params, "name"));
+	json_t *given = json_object_get(params, "params");
+	const struct amux_policy_ops *ops;
+	uint64_t values[AMUX_POLICY_PARAMS];
+	char why[400];
+	int i;
+
+	if (!name)
+		return refuse(e, RPC_INVALID_PARAMS, "policy.set: expected \"name\", a string");
+	if (given && !json_is_object(given))
+		return refuse(e, RPC_INVALID_PARAMS,
+			      "policy.set: expected \"params\" to be an object");
+	i = config_policy_index(name);
+	if (i < 0) {
+		size_t n = (size_t)snprintf(why, sizeof(why), "expected one of:");
+
+		for (unsigned int p = 0; amux_policies[p] && n < sizeof(why); p++)
+			n += (size_t)snprintf(why + n, sizeof(why) - n, "%s %s", p ? "," : "",
+					      amux_policies[p]->name);
+		return refuse(e, RPC_INVALID_PARAMS, "policy '%.64s': %s", name, why);
+	}
+	ops = amux_policies[i];
+	/* What is not given is as configured, not as last set: a command says it all. */
+	memcpy(values, broker_config(b)->policy_values[i], sizeof(values));
+	if (given && overlay(ops, values, given, e))
+		return NULL;
+	if (policy_check(ops, values, why, sizeof(why)))
+		return refuse(e, RPC_INVALID_PARAMS, "policy %s: %s", ops->name, why);
+	if (broker_set_policy(b, ops, values))
+		return refuse(e, RPC_INTERNAL_ERROR, "policy %s: out of memory", ops->name);
+	return report_policy(b);
+}
+
+static const struct {
+	const char *name;
+	rpc_method call;
+	const char *params[3]; /* known ones */
+} methods[] = {
+	{ "version", do_version, { NULL } },
+	{ "status", do_status, { NULL } },
+	{ "tenants", do_tenants, { NULL } },
+	{ "devices", do_devices, { NULL } },
+	{ "policy.list", do_policy_list, { NULL } },
+	{ "policy.get", do_policy_get, { NULL } },
+	{ "policy.set", do_policy_set, { "name", "params", NULL } },
+};
+
+#define N_METHODS (sizeof(methods) / sizeof(methods[0]))
+
+/* ------------------------------------------------------------------ protocol */
+
+static json_t *answer_error(json_t *id, int code, const char *text)
+{
+	char line[512];
+
+	/* It quotes what was sent, perhaps cut inside a character; one printable line. */
+	snprintf(line, sizeof(line), "%s", text);
+	for (char *p = line; *p; p++)
+		if (*p < ' ' || *p > '~')
+			*p = '?';
+	return json_pack("{s:s, s:{s:i, s:s}, s:O}", "jsonrpc", "2.0", "error", "code", code,
+			 "message", line, "id", id ? id : json_null());
+}
+
+static json_t *call(struct broker *b, const char *name, json_t *params, struct rpc_error *e)
+{
+	const char *key;
+	json_t *value;
+	size_t m, p;
+
+	for (m = 0; m < N_METHODS && strcmp(methods[m].name, name); m++)
+		;
+	if (m == N_METHODS)
+		return refuse(e, RPC_METHOD_NOT_FOUND, "method '%.64s': not known", name);
+	if (params && json_array_size(params))
+		return refuse(e, RPC_INVALID_PARAMS, "%s: expected parameters by name", name);
+	json_object_foreach(params, key, value) {
+		for (p = 0; methods[m].params[p] && strcmp(methods[m].params[p], key); p++)
+			;
+		if (!methods[m].params[p])
+			return refuse(e, RPC_INVALID_PARAMS, "%s: unknown parameter '%.64s'",
+				      name, key);
+	}
+	return methods[m].call(b, json_is_object(params) ? params : NULL, e);
+}
+
+/* Answer one request object; NULL for a notification.  *@lost: memory is out. */
+static json_t *answer_one(struct broker *b, const json_t *req, int *lost)
+{
+	json_t *id = json_object_get(req, "id"), *params = json_object_get(req, "params");
+	const char *version = json_string_value(json_object_get(req, "jsonrpc"));
+	const char *name = json_string_value(json_object_get(req, "method"));
+	struct rpc_error e = { 0 };
+	json_t *result, *answer;
+
+	if (!json_is_object(req) || !version || strcmp(version, "2.0") || !name ||
+	    (id && !json_is_string(id) && !json_is_number(id) && !json_is_null(id)) ||
+	    (params && !json_is_object(params) && !json_is_array(params))) {
+		/* Nobody can tell whether this was meant as a notification. */
+		if (!json_is_string(id) && !json_is_number(id))
+			id = NULL;
+		answer = answer_error(id, RPC_INVALID_REQUEST,
+				      "expected {\"jsonrpc\": \"2.0\", \"id\": ..., "
+				      "\"method\": NAME, \"params\": {...}}");
+		*lost |= !answer;
+		return answer;
+	}
+	result = call(b, name, params, &e);
+	if (!id) {
+		json_decref(result);
+		return NULL;
+	}
+	if (result)
+		answer = json_pack("{s:s, s:o, s:O}", "jsonrpc", "2.0", "result", result, "id",
+				   id);
+	else if (e.code)
+		answer = answer_error(id, e.code, e.text);
+	else
+		answer = answer_error(id, RPC_INTERNAL_ERROR, "out of memory");
+	*lost |= !answer;
+	return answer;
+}
+
+static json_t *answer_batch(struct broker *b, const json_t *batch, int *lost)
+{
+	size_t n = json_array_size(batch);
+	json_t *answers, *one;
+
+	if (!n || n > RPC_BATCH_MAX) {
+		one = answer_error(NULL, RPC_INVALID_REQUEST, "expected a batch of 1 to 32");
+		*lost |= !one;
+		return one;
+	}
+	answers = json_array();
+	*lost |= !answers;
+	for (size_t i = 0; answers && i < n; i++) {
+		one = answer_one(b, json_array_get(batch, i), lost);
+		if (one)
+			*lost |= json_array_append_new(answers, one) != 0;
+	}
+	if (answers && json_array_size(answers))
+		return answers;
+	json_decref(answers);
+	return NULL;
+}
+
+/* Consumes @answer. */
+static char *to_line(json_t *answer)
+{
+	char *text = json_dumps(answer, JSON_COMPACT), *line;
+	size_t len;
+
+	json_decref(answer);
+	if (!text)
+		return NULL;
+	len = strlen(text);
+	line = realloc(text, len + 2);
+	if (!line) {
+		free(text);
+		return NULL;
+	}
+	memcpy(line + len, "\n", 2);
+	return line;
+}
+
+char *rpc_answer(struct broker *b, const char *text, size_t len)
+{
+	json_error_t error;
+	json_t *req = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+	int lost = 0;
+	json_t *answer;
+
+	_Static_assert(RPC_BATCH_MAX == 32, "answer_batch() tells the limit");
+	if (!req) {
+		answer = answer_error(NULL, RPC_PARSE_ERROR, error.text);
+		return answer ? to_line(answer) : NULL;
+	}
+	answer = json_is_array(req) ? answer_batch(b, req, &lost) : answer_one(b, req, &lost);
+	json_decref(req);
+	if (answer && lost) {
+		/* Half a batch's answers would look like a whole one's. */
+		json_decref(answer);
+		answer = answer_error(NULL, RPC_INTERNAL_ERROR, "out of memory");
+	}
+	return answer ? to_line(answer) : NULL;
+}
+
+char *rpc_too_long(void)
+{
+	json_t *answer = answer_error(NULL, RPC_INVALID_REQUEST,
+				      "expected a request of at most 65536 bytes");
+
+	_Static_assert(RPC_REQUEST_MAX == 65536, "the text above tells the limit");
+	return answer ? to_line(answer) : NULL;
+}

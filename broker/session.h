@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * session.h - the mux side of a connection: its regions and queues.  Pulls SQEs from rings
+ * into requests, posts answers into rings.
+ *
+ *	SQE ── copied once, judged ──┬─ wrong ──────────────> CQE -errno
+ *				     ├─ declined ───────────> CQE DECLINED
+ *				     └─ sched_enqueue() ····> queue_complete() ──> CQE
+ *
+ * A FENCE is held here until everything before it in its queue has been answered, and what
+ * was declined has been finished by the client; nothing behind it is looked at meanwhile.
+ *
+ * Owner: the connection (control thread) makes and frees these; between MAIL_*_ADD and the
+ * answer to MAIL_*_REMOVE they are the mux thread's.
+ */
+#ifndef BROKER_SESSION_H
+#define BROKER_SESSION_H
+
+#include "../client/ring.h"
+#include "mailbox.h"
+#include "sched.h"
+
+#define SESSION_REGIONS_MAX 4096 /* region ids carry the slot in their low 12 bits */
+
+/* What the queues of one mux share. */
+struct queue_set {
+	struct sched *sched;
+	struct list hot;   /* queues polled in every loop */
+	struct list dirty; /* queues with CQEs to publish */
+	struct list all;   /* every queue attached */
+	bool draining;
+};
+
+struct session {
+	struct list queues;
+	struct region *regions[SESSION_REGIONS_MAX];
+	struct mail broken; /* posted once, when the client breaks the ABI */
+	bool is_broken;
+	const char *why;
+};
+
+struct queue {
+	struct flow flow;
+	struct list hot;   /* queue_set->hot, or nowhere: waiting for its eventfd */
+	struct list dirty; /* queue_set->dirty */
+	struct list link;  /* session->queues */
+	struct list peer;  /* queue_set->all */
+	struct session *session;
+	struct queue_set *set;
+	uint32_t id;
+
+	struct amux_ring ring;
+	void *map;
+	uint64_t map_bytes;
+	int sq_efd, cq_efd;
+
+	struct request *reqs; /* cq_entries of them */
+	uint32_t *free;	      /* indices of free ones, a stack */
+	uint32_t n_free;
+
+	struct amux_sqe held; /* a FENCE that must wait */
+	bool has_held;
+	bool stopped;	 /* pull no more */
+	uint32_t quiet;	 /* loops without work: after a while the queue goes cold */
+
+	/* DECLINED: a count of those posted, and what the client has left of them */
+	uint32_t declined_total, declined_seen;
+	uint32_t declined_mark; /* declining ends when the client reaches this */
+	bool declining;
+	uint64_t *declined_len; /* by index & cq_mask */
+	uint64_t cpu_backlog;	/* bytes the client's CPU still has to copy */
+};
+
+/* Make a queue's memory: ring memfd (sealed), eventfds, requests.  *@ring_fd is for the
+ * client, the caller closes it after passing it.  Returns 0 or -errno. */
+int queue_create(struct queue **out, uint32_t id, uint32_t sq_entries, uint32_t cq_entries,
+		 int *ring_fd);
+void queue_free(struct queue *q);
+
+/* Mux thread: attach to a session and a set (q->flow.tenant was set by the maker); and the
+ * reverse. */
+void queue_attach(struct queue *q, struct session *s, struct queue_set *set);
+/* Pull no more and withdraw what has not begun. */
+void queue_stop(struct queue *q, uint64_t now);
+/* Nothing in flight, nothing to publish? */
+bool queue_quiet(const struct queue *q);
+void queue_detach(struct queue *q);
+
+/*
+ * Pull up to @budget SQEs.  Returns how many were taken, -EPROTO if the ring is impossible.
+ */
+int queue_pull(struct queue *q, unsigned int budget, uint64_t now);
+
+/* Would queue_pull() take something now?  Also true for a ring that is impossible. */
+bool queue_has_work(struct queue *q);
+
+/* Publish all CQEs written since the last call and wake their sleepers. */
+void queues_flush(struct queue_set *set);
+
+/* Refresh what the ring header tells the client (state, heartbeat, prediction). */
+void queue_publish_state(struct queue *q, uint64_t now);
+
+static inline struct region *session_region(const struct session *s, uint32_t id)
+{
+	struct region *r = s->regions[id % SESSION_REGIONS_MAX];
+
+	return r && r->id == id ? r : NULL;
+}
+
+#endif /* BROKER_SESSION_H */

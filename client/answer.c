@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * answer.c - collect answers: the broker's, the CPU's for what was declined, and -EIO for
+ * what died with the broker.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "handle.h"
+#include "queue.h"
+
+#define PEEK_BYTES    (1u << 20) /* copied at most by one amux_peek() */
+#define PROBE_NS      1000000u	 /* amux_peek() asks for the broker this often */
+#define SPIN_PER_TIME 32	 /* looks at the ring per look at the clock */
+#define SQ_FULL_NS    1000000u	 /* nobody wakes us for free SQ slots: look this often */
+
+/* One writer, any reader. */
+#define STAT_ADD(q, field, n) \
+	amux_store_relaxed(&(q)->stats.field, (q)->stats.field + (uint64_t)(n))
+
+/* ------------------------------------------------------------------------- slots */
+
+static uint64_t slot_name(const struct amux_queue *q, uint32_t i)
+{
+	return (uint64_t)q->slots[i].gen << 32 | i;
+}
+
+static void slot_free(struct amux_queue *q, uint32_t i)
+{
+	struct amux_slot *slot = &q->slots[i];
+
+	if (slot->prev != AMUX_SLOT_NONE)
+		q->slots[slot->prev].next = slot->next;
+	else
+		q->oldest = slot->next;
+	if (slot->next != AMUX_SLOT_NONE)
+		q->slots[slot->next].prev = slot->prev;
+	else
+		q->newest = slot->prev;
+	slot->sent = false;
+	slot->next = q->free;
+	q->free = i;
+}
+
+static void done_push(struct amux_queue *q, const struct amux_cqe *cqe)
+{
+	q->done[q->done_tail++ & (q->entries - 1)] = *cqe;
+}
+
+static void kick(int efd)
+{
+	const uint64_t one = 1;
+
+	/* EAGAIN: the counter is full, so the peer is woken anyway. */
+	if (write(efd, &one, sizeof(one)) < 0)
+		return;
+}
+
+void amux_queue_drain(struct amux_queue *q)
+{
+	uint64_t count;
+
+	if (read(q->cq_efd, &count, sizeof(count)) < 0)
+		return; /* nothing to take back */
+}
+
+static void job_account(struct amux_queue *q, const struct amux_job *job)
+{
+	STAT_ADD(q, declined, 1);
+	STAT_ADD(q, declined_bytes, job->cqe.bytes);
+	STAT_ADD(q, cpu_ns, job->cpu_ns);
+	if (job->cqe.status)
+		STAT_ADD(q, errors, 1);
+}
+
+/* ----------------------------------------------------------- without a broker */
+
+/* Do everything that was submitted, in order, on this CPU. */
+static void queue_execute(struct amux_queue *q)
+{
+	struct amux_job job;
+
+	if (!q->ready)
+		return;
+	while (q->ready) {
+		uint32_t i = q->unsent;
+
+		q->unsent = q->slots[i].next;
+		q->ready--;
+		amux_job_start(&job, &q->slots[i].sqe);
+		if (q->slots[i].sqe.flags & AMUX_SQE_ENGINE_ONLY && !job.cqe.status) {
+			job.cqe.status = -ENODEV;
+			job.cqe.bytes = 0;
+			job.finished = true;
+		}
+		while (!job.finished)
+			amux_job_step(q->a, &job, UINT64_MAX);
+		job_account(q, &job);
+		slot_free(q, i);
+		done_push(q, &job.cqe);
+	}
+	if (q->armed)
+		kick(q->cq_efd);
+}
+
+/*
+ * Nobody writes the rings any more and everything published was collected: what the broker
+ * still had is lost.  Whether it was copied, half or not at all, nobody knows.
+ */
+static void queue_bury(struct amux_queue *q)
+{
+	while (q->oldest != AMUX_SLOT_NONE && q->slots[q->oldest].sent) {
+		struct amux_cqe cqe = {
+			.user_data = q->slots[q->oldest].sqe.user_data,
+			.status = -EIO,
+		};
+
+		slot_free(q, q->oldest);
+		done_push(q, &cqe);
+		STAT_ADD(q, lost_broker, 1);
+		STAT_ADD(q, errors, 1);
+	}
+	q->sent = 0;
+	q->dead = true;
+	if (q->epfd >= 0) {
+		/* They would stay readable for ever. */
+		epoll_ctl(q->epfd, EPOLL_CTL_DEL, q->a->pidfd, NULL);
+		epoll_ctl(q->epfd, EPOLL_CTL_DEL, q->a->sock, NULL);
+	}
+	if (q->armed)
+		kick(q->cq_efd);
+}
+
+/* --------------------------------------------------------------- with a broker */
+
+static void queue_push(struct amux_queue *q)
+{
+	uint32_t n = 0;
+
+	while (q->ready) {
+		struct amux_slot *slot = &q->slots[q->unsent];
+		struct amux_sqe *sqe = amux_sq_next(&q->ring);
+
+		if (!sqe)
+			break; /* the broker has yet to give slots back: a later call goes on */
+		*sqe = slot->sqe;
+		sqe->user_data = slot_name(q, q->unsent);
+		slot->sent = true;
+		q->unsent = slot->next;
+		q->ready--;
+		n++;
+	}
+	if (!n)
+		return;
+	q->sent += n;
+	STAT_ADD(q, submitted, n);
+	if (amux_sq_publish(&q->ring))
+		kick(q->sq_efd);
+}
+
+/* Copy the next CQE, each word once: the broker's memory is not trusted to stand still. */
+static void cqe_read(struct amux_queue *q, struct amux_cqe *out)
+{
+	const volatile uint64_t *src = (const volatile uint64_t *)amux_cq_take(&q->ring);
+	uint64_t word[sizeof(*out) / 8];
+
+	for (unsigned int i = 0; i < sizeof(*out) / 8; i++)
+		word[i] = src[i];
+	memcpy(out, word, sizeof(*out));
+}
+
+/*
+ * Take one CQE.  Returns true with the application's answer in @cqe; false if it was
+ * declined (the job is started) or fitted no request.
+ */
+static bool queue_take(struct amux_queue *q, struct amux_cqe *cqe)
+{
+	struct amux_slot *slot;
+	uint32_t i;
+
+	cqe_read(q, cqe);
+	i = (uint32_t)cqe->user_data;
+	if (i >= q->entries || !q->slots[i].sent || cqe->user_data != slot_name(q, i)) {
+		STAT_ADD(q, rejected, 1);
+		return false;
+	}
+	slot = &q->slots[i];
+	q->sent--;
+	if (cqe->status == AMUX_STATUS_DECLINED) {
+		amux_job_start(&q->job, &slot->sqe);
+		q->working = true;
+		slot_free(q, i);
+		return false;
+	}
+	if (cqe->status > 0 || cqe->status < -4095 || cqe->field >= AMUX_FIELD_COUNT) {
+		cqe->status = -EPROTO;
+		cqe->field = AMUX_FIELD_NONE;
+	}
+	cqe->rsvd = 0;
+	cqe->user_data = slot->sqe.user_data;
+	if (cqe->bytes > slot->sqe.len)
+		cqe->bytes = slot->sqe.len;
+	STAT_ADD(q, engine_done, 1);
+	STAT_ADD(q, engine_bytes, cqe->bytes);
+	if (cqe->status)
+		STAT_ADD(q, errors, 1);
+	slot_free(q, i);
+	return true;
+}
+
+/* Go on with the declined request; true with its answer when it is done. */
+static bool queue_work(struct amux_queue *q, struct amux_cqe *cqe, uint64_t *budget)
+{
+	struct amux_job *job = &q->job;
+
+	*budget -= amux_job_step(q->a, job, *budget);
+	if (!job->finished)
+		return false;
+	q->working = false;
+	*cqe = job->cqe;
+	job_account(q, job);
+
+	/*
+	 * The broker may hold back a fence, and everything after it, until it sees this.  The
+	 * release pairs with its acquire of declined_done: the copy is visible first.  The
+	 * barrier pairs with the one in amux_sq_sleep(): it sees the count or we its flag.
+	 */
+	amux_store_release(&q->ring.hdr->declined_done, ++q->declined_done);
+	amux_full_barrier();
+	if (amux_load_relaxed(&q->ring.hdr->sq_flags) & AMUX_RING_NEED_WAKEUP)
+		kick(q->sq_efd);
+	return true;
+}
+
+/* The next answer from the ring or the CPU; false: none now. */
+static bool queue_next(struct amux_queue *q, struct amux_cqe *cqe, uint64_t *budget)
+{
+	for (uint32_t seen = 0; seen <= q->ring.cq_entries;) {
+		if (q->working) {
+			if (!*budget)
+				return false;
+			return queue_work(q, cqe, budget);
+		}
+		if (!amux_cq_ready(&q->ring))
+			return false;
+		if (q->ring.cq_tail - q->ring.cq_head > q->ring.cq_entries) {
+			q->broken = true;
+			return false;
+		}
+		seen++;
+		if (queue_take(q, cqe))
+			return true;
+	}
+	return false;
+}
+
+/* The broker is gone: collect what it left behind, then bury the rest. */
+static void queue_settle(struct amux_queue *q)
+{
+	uint64_t budget = UINT64_MAX;
+	struct amux_cqe cqe;
+
+	while (queue_next(q, &cqe, &budget))
+		done_push(q, &cqe);
+	queue_bury(q);
+}
+
+void amux_queue_flush(struct amux_queue *q)
+{
+	if (!q->dead && (q->broken || amux_is_dead(q->a)))
+		queue_settle(q);
+	if (q->dead)
+		queue_execute(q);
+	else
+		queue_push(q);
+}
+
+/* --------------------------------------------------------------------- collecting */
+
+/* Submitted and not collected. */
+static uint32_t queue_pending(const struct amux_queue *q)
+{
+	return q->inflight - q->prepared;
+}
+
+static unsigned int queue_collect(struct amux_queue *q, struct amux_cqe *cqes, unsigned int max,
+				  uint64_t budget)
+{
+	unsigned int n = 0;
+
+	if (q->armed && !q->dead)
+		amux_cq_wake(&q->ring);
+	q->armed = false;
+	amux_queue_flush(q);
+	while (n < max) {
+		if (q->done_head != q->done_tail)
+			cqes[n++] = q->done[q->done_head++ & (q->entries - 1)];
+		else if (!q->dead && queue_next(q, &cqes[n], &budget))
+			n++;
+		else
+			break;
+	}
+	if (!q->dead)
+		amux_cq_release(&q->ring);
+	q->inflight -= n;
+	return n;
+}
+
+int amux_peek(struct amux_queue *q, struct amux_cqe *cqes, unsigned int max)
+{
+	int err = q ? amux_check(q->a) : -EINVAL;
+	unsigned int n;
+	uint64_t now;
+
+	if (err)
+		return err;
+	if (!cqes || !max || max > INT32_MAX)
+		return -EINVAL;
+	n = queue_collect(q, cqes, max, PEEK_BYTES);
+	if (n || q->dead || q->working || !q->sent)
+		return (int)n;
+	now = amux_now();
+	if (now - q->probed_ns < PROBE_NS)
+		return 0;
+	q->probed_ns = now;
+	return amux_probe_dead(q->a) ? (int)queue_collect(q, cqes, max, PEEK_BYTES) : 0;
+}
+
+/* Look at the ring for a while.  Returns true as soon as there is something. */
+static bool queue_spin(struct amux_queue *q, uint64_t deadline)
+{
+	uint64_t end;
+
+	if (!q->a->may_spin || !q->spin_ns)
+		return false;
+	end = amux_now() + q->spin_ns;
+	if (end > deadline || end < q->spin_ns)
+		end = deadline;
+	do {
+		for (unsigned int i = 0; i < SPIN_PER_TIME; i++) {
+			if (amux_cq_ready(&q->ring))
+				return true;
+			amux_cpu_relax();
+		}
+	} while (amux_now() < end);
+	return false;
+}
+
+/* Sleep until the broker publishes, dies, hangs up, or @deadline.  0 or -errno. */
+static int queue_sleep(struct amux_queue *q, uint64_t deadline)
+{
+	struct pollfd p[3] = {
+		{ .fd = q->cq_efd, .events = POLLIN },
+		{ .fd = q->a->pidfd, .events = POLLIN },
+		{ .fd = q->a->sock, .events = POLLRDHUP },
+	};
+	struct timespec ts, *left = NULL;
+	int n, err = 0;
+
+	if (amux_cq_sleep(&q->ring))
+		return 0;
+	if (q->ready && deadline > amux_now() + SQ_FULL_NS)
+		deadline = amux_now() + SQ_FULL_NS;
+	if (deadline != UINT64_MAX) {
+		uint64_t now = amux_now(), ns = now < deadline ? deadline - now : 0;
+
+		ts.tv_sec = (time_t)(ns / AMUX_NSEC_PER_SEC);
+		ts.tv_nsec = (long)(ns % AMUX_NSEC_PER_SEC);
+		left = &ts;
+	}
+	n = ppoll(p, 3, left, NULL);
+	if (n < 0 && errno != EINTR)
+		err = -errno;
+	amux_cq_wake(&q->ring);
+	if (n > 0 && p[0].revents)
+		amux_queue_drain(q);
+	else if (n > 0)
+		amux_set_dead(q->a);
+	return err;
+}
+
+static int wait_deadline(const struct timespec *timeout, uint64_t *deadline)
+{
+	uint64_t now = amux_now(), ns;
+
+	*deadline = UINT64_MAX;
+	if (!timeout)
+		return 0;
+	if (timeout->tv_sec < 0 || timeout->tv_nsec < 0 ||
+	    timeout->tv_nsec >= (long)AMUX_NSEC_PER_SEC)
+		return -EINVAL;
+	if ((uint64_t)timeout->tv_sec > (UINT64_MAX / 2 - now) / AMUX_NSEC_PER_SEC)
+		return 0;
+	ns = (uint64_t)timeout->tv_sec * AMUX_NSEC_PER_SEC + (uint64_t)timeout->tv_nsec;
+	*deadline = now + ns;
+	return 0;
+}
+
+int amux_wait(struct amux_queue *q, struct amux_cqe *cqes, unsigned int max, unsigned int min,
+	      const struct timespec *timeout)
+{
+	int err = q ? amux_check(q->a) : -EINVAL;
+	unsigned int got = 0, n;
+	uint64_t deadline;
+
+	if (err)
+		return err;
+	if (!cqes || !min || min > max || max > INT32_MAX)
+		return -EINVAL;
+	err = wait_deadline(timeout, &deadline);
+	while (!err) {
+		n = queue_collect(q, cqes + got, max - got, PEEK_BYTES);
+		got += n;
+		if (got >= min || !queue_pending(q))
+			break;
+		if (timeout && amux_now() >= deadline)
+			break;
+		if (n || q->working || q->dead || q->broken)
+			continue;
+		if (!queue_spin(q, deadline))
+			err = queue_sleep(q, deadline);
+	}
+	if (got)
+		return (int)got;
+	if (err)
+		return err;
+	return queue_pending(q) ? -ETIME : -ENODATA;
+}

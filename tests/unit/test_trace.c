@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: MIT
+/*
+ * test_trace.c - parsing of migration traces, its errors, the geometry of batches, and the
+ * shape of the traces that are shipped.
+ */
+#include <check.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../broker/trace.h"
+
+static char path[64];
+static char err[256];
+static struct trace t;
+
+static void write_file(const char *text, size_t len)
+{
+	int fd;
+
+	strcpy(path, "/tmp/amux-trace-XXXXXX");
+	fd = mkstemp(path);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq((int)write(fd, text, len), (int)len);
+	close(fd);
+}
+
+static int load_text(const char *text)
+{
+	int ret;
+
+	write_file(text, strlen(text));
+	ret = trace_load(&t, path, err, sizeof(err));
+	unlink(path);
+	return ret;
+}
+
+START_TEST(good)
+{
+	ck_assert_int_eq(load_text("# by hand\n\naccelmux-trace 1 recorded # there\n"
+				   "0 mbind 512 0 7\n"
+				   "  1000\tsyscall 1024 9 2 # two folios\n"
+				   "1000 damon 1 0 1"), 0);
+	ck_assert(!t.synthetic);
+	ck_assert_uint_eq(t.n, 3);
+	ck_assert_uint_eq(t.max_pages, 1024);
+	ck_assert_uint_eq(t.period_ns, 1500);
+	ck_assert_uint_eq(t.batch[0].reason, AMUX_REASON_MBIND);
+	ck_assert_uint_eq(t.batch[0].runs, 7);
+	ck_assert_uint_eq(t.batch[1].time_ns, 1000);
+	ck_assert_uint_eq(t.batch[1].order, 9);
+	ck_assert_uint_eq(t.batch[2].pages, 1);
+	trace_free(&t);
+	trace_free(&t);
+}
+END_TEST
+
+#define HEAD "accelmux-trace 1 synthetic\n"
+
+static const struct {
+	const char *text, *where, *what;
+} bad[] = {
+	{ "", ":0: ", "expected a header" },
+	{ "# nothing\n", ":1: ", "expected a header" },
+	{ HEAD, ":1: ", "at least one batch" },
+	{ "0 mbind 512 0 7\n", ":1: ", "header '0'" },
+	{ "accelmux-trace 1\n", ":1: ", "header" },
+	{ "accelmux-trace 1 synthetic x y z\n", ":1: ", "header" },
+	{ "accelmux-trace 2 synthetic\n", ":1: ", "version '2': expected 1" },
+	{ "accelmux-trace 1 real\n", ":1: ", "provenance 'real': expected synthetic or recorded" },
+	{ HEAD "0 mbind 512 0\n", ":2: ", "4 fields: expected 5" },
+	{ HEAD "0 mbind 512 0 1 9\n", ":2: ", "5 and more fields: expected 5" },
+	{ HEAD "\n-1 mbind 512 0 1\n", ":3: ", "time '-1': expected a number from 0" },
+	{ HEAD "1x mbind 512 0 1\n", ":2: ", "time '1x'" },
+	{ HEAD "99999999999999999999999 mbind 1 0 1\n", ":2: ", "time '9999" },
+	{ HEAD "21600000000001 mbind 1 0 1\n", ":2: ", "from 0 to 21600000000000" },
+	{ HEAD "9 mbind 1 0 1\n8 mbind 1 0 1\n", ":3: ", "time '8': expected at least 9" },
+	{ HEAD "0 swap 512 0 1\n", ":2: ", "reason 'swap': expected" },
+	{ HEAD "0 mbind 512 3 1\n", ":2: ", "order '3': expected 0" },
+	{ HEAD "0 mbind 0 0 1\n", ":2: ", "pages '0': expected a number from 1 to 512" },
+	{ HEAD "0 mbind 513 0 1\n", ":2: ", "pages '513': expected a number from 1 to 512" },
+	{ HEAD "0 mbind 4294967297 0 1\n", ":2: ", "pages '4294967297'" },
+	{ HEAD "0 mbind 100 9 1\n", ":2: ", "pages '100': expected a number from 512 to 262144" },
+	{ HEAD "0 mbind 513 9 1\n", ":2: ", "expected a multiple of 512" },
+	{ HEAD "0 mbind 262656 9 1\n", ":2: ", "pages '262656'" },
+	{ HEAD "0 mbind 8 0 0\n", ":2: ", "runs '0': expected a number from 1 to 8" },
+	{ HEAD "0 mbind 8 0 9\n", ":2: ", "runs '9': expected a number from 1 to 8" },
+	{ HEAD "0 mbind 1024 9 3\n", ":2: ", "runs '3': expected a number from 1 to 2" },
+	{ HEAD "0 \033[31m 1 0 1\n", ":2: ", "reason '?[31m'" },
+};
+
+START_TEST(errors)
+{
+	char prefix[80];
+
+	ck_assert_int_eq(load_text(bad[_i].text), -EINVAL);
+	snprintf(prefix, sizeof(prefix), "%s%s", path, bad[_i].where);
+	ck_assert_msg(!strncmp(err, prefix, strlen(prefix)), "'%s' does not start with '%s'", err,
+		      prefix);
+	ck_assert_msg(strstr(err, bad[_i].what), "'%s' lacks '%s'", err, bad[_i].what);
+	ck_assert_ptr_null(strchr(err, '\n'));
+	ck_assert_ptr_null(t.batch);
+}
+END_TEST
+
+START_TEST(odd_files)
+{
+	char longline[600];
+
+	ck_assert_int_eq(trace_load(&t, "/nonexistent/x.trace", err, sizeof(err)), -ENOENT);
+	ck_assert_ptr_nonnull(strstr(err, "/nonexistent/x.trace: No such file"));
+	ck_assert_int_eq(trace_load(&t, "/tmp", err, sizeof(err)), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err, "/tmp: expected a regular file"));
+
+	strcpy(path, "/tmp/amux-fifo-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(path));
+	strcat(path, "/f");
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+	ck_assert_int_eq(trace_load(&t, path, err, sizeof(err)), -EINVAL); /* and does not hang */
+	unlink(path);
+	*strrchr(path, '/') = '\0';
+	rmdir(path);
+
+	memset(longline, '7', sizeof(longline) - 1);
+	longline[sizeof(longline) - 1] = '\0';
+	ck_assert_int_eq(load_text(longline), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err, "expected lines of text"));
+	write_file("accelmux-trace\0 1 synthetic\n0 mbind 1 0 1\n", 42);
+	ck_assert_int_eq(trace_load(&t, path, err, sizeof(err)), -EINVAL);
+	unlink(path);
+}
+END_TEST
+
+START_TEST(too_many)
+{
+	FILE *f;
+
+	write_file(HEAD, strlen(HEAD));
+	f = fopen(path, "a");
+	ck_assert_ptr_nonnull(f);
+	for (unsigned int i = 0; i <= TRACE_BATCHES; i++)
+		fputs("0 mbind 1 0 1\n", f);
+	fclose(f);
+	ck_assert_int_eq(trace_load(&t, path, err, sizeof(err)), -EINVAL);
+	unlink(path);
+	ck_assert_ptr_nonnull(strstr(err, "more than 1048576 batches"));
+}
+END_TEST
+
+/* Whatever a batch is cut into, every page comes once and goes to a place of its own. */
+START_TEST(geometry)
+{
+	static uint8_t src[2048], dst[2048];
+
+	for (uint32_t pages = 1; pages <= 512; pages += pages < 20 ? 1 : 41) {
+		for (uint32_t runs = 1; runs <= pages; runs += runs < 9 ? 1 : 67) {
+			for (uint32_t max = 1; max < 600; max = max * 3 + 1) {
+				struct trace_batch b = { .pages = pages, .runs = (uint16_t)runs };
+				struct trace_cursor c;
+				uint32_t n = 0;
+
+				memset(src, 0, sizeof(src));
+				memset(dst, 0, sizeof(dst));
+				trace_cursor_start(&c, &b);
+				while (c.page < b.pages) {
+					uint32_t p, d, k = trace_cursor_take(&c, &b, max, &p, &d);
+
+					ck_assert_uint_ge(k, 1);
+					ck_assert_uint_le(k, max);
+					ck_assert_uint_le(d + k, pages);
+					for (uint32_t i = 0; i < k; i++) {
+						ck_assert_uint_eq(src[p + i]++, 0);
+						ck_assert_uint_eq(dst[d + i]++, 0);
+					}
+					n++;
+				}
+				ck_assert_uint_eq(c.page, pages);
+				ck_assert_uint_eq(n, trace_pieces(&b, max));
+				ck_assert_uint_ge(n, runs);
+			}
+		}
+	}
+}
+END_TEST
+
+/* ------------------------------------------------------------- shipped traces */
+
+/* tests/traces, seen from this file. */
+static const char *traces_dir(void)
+{
+	static char dir[256];
+	char *slash;
+
+	snprintf(dir, sizeof(dir), "%s", __FILE__);
+	slash = strrchr(dir, '/');
+	snprintf(slash, sizeof(dir) - (size_t)(slash - dir), "/../traces");
+	return dir;
+}
+
+static const char *const shipped[] = { "mbind", "compaction", "damon", "demotion",
+				       "thp",	"mixed",      "burst" };
+
+static void load_shipped(const char *name)
+{
+	char file[300];
+	struct stat st;
+
+	snprintf(file, sizeof(file), "%s/%s.trace", traces_dir(), name);
+	ck_assert_int_eq(stat(file, &st), 0);
+	ck_assert_int_lt((int)st.st_size, 100000);
+	ck_assert_msg(!trace_load(&t, file, err, sizeof(err)), "%s", err);
+}
+
+START_TEST(shipped_are_synthetic)
+{
+	load_shipped(shipped[_i]);
+	ck_assert(t.synthetic);
+	ck_assert_uint_ge(t.n, 100);
+	trace_free(&t);
+}
+END_TEST
+
+static unsigned int count_between(uint32_t lo, uint32_t hi)
+{
+	unsigned int n = 0;
+
+	for (uint32_t i = 0; i < t.n; i++)
+		n += t.batch[i].pages >= lo && t.batch[i].pages <= hi;
+	return n;
+}
+
+/* The table "Batch sizes seen" of docs/kernel-replay.md. */
+START_TEST(shipped_have_the_shape_seen)
+{
+	uint64_t bytes = 0;
+	unsigned int n;
+
+	load_shipped("mbind");
+	ck_assert_uint_eq(count_between(512, 512), t.n);
+	for (uint32_t i = 0; i < t.n; i++) {
+		ck_assert_uint_ge(t.batch[i].runs, 6);
+		ck_assert_uint_le(t.batch[i].runs, 129);
+	}
+	trace_free(&t);
+
+	load_shipped("compaction");
+	n = count_between(128, 255);
+	ck_assert_uint_eq(count_between(32, 63) + n, t.n);
+	ck_assert_uint_gt(n, t.n * 45 / 100);
+	ck_assert_uint_lt(n, t.n * 55 / 100);
+	for (uint32_t i = 0; i < t.n; i++)
+		ck_assert_uint_eq(t.batch[i].runs, t.batch[i].pages);
+	trace_free(&t);
+
+	load_shipped("demotion");
+	ck_assert_uint_eq(count_between(1, 127), t.n);
+	n = count_between(32, 127);
+	ck_assert_uint_gt(n, t.n * 7 / 100);
+	ck_assert_uint_lt(n, t.n * 24 / 100);
+	trace_free(&t);
+
+	load_shipped("mixed"); /* about 10 GB/s */
+	for (uint32_t i = 0; i < t.n; i++)
+		bytes += t.batch[i].pages * 4096ull;
+	ck_assert_uint_gt(bytes, t.period_ns * 9);
+	ck_assert_uint_lt(bytes, t.period_ns * 11);
+	trace_free(&t);
+}
+END_TEST
+
+/* generate.sh makes the files that are shipped, byte by byte, with this host's awk. */
+START_TEST(generator_reproduces)
+{
+	char dir[] = "/tmp/amux-traces-XXXXXX", cmd[600];
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(cmd, sizeof(cmd),
+		 "%s/generate.sh %s && for f in %s/*.trace; do cmp $f %s/${f##*/} || exit 1; done",
+		 traces_dir(), dir, traces_dir(), dir);
+	ck_assert_int_eq(system(cmd), 0);
+	snprintf(cmd, sizeof(cmd), "rm -r %s", dir);
+	ck_assert_int_eq(system(cmd), 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("trace");
+	TCase *tc = tcase_create("trace");
+	SRunner *sr;
+	int failed;
+
+	tcase_set_timeout(tc, 30);
+	tcase_add_test(tc, good);
+	tcase_add_loop_test(tc, errors, 0, (int)(sizeof(bad) / sizeof(bad[0])));
+	tcase_add_test(tc, odd_files);
+	tcase_add_test(tc, too_many);
+	tcase_add_test(tc, geometry);
+	tcase_add_loop_test(tc, shipped_are_synthetic, 0,
+			    (int)(sizeof(shipped) / sizeof(shipped[0])));
+	tcase_add_test(tc, shipped_have_the_shape_seen);
+	tcase_add_test(tc, generator_reproduces);
+	suite_add_tcase(s, tc);
+	sr = srunner_create(s);
+	srunner_run_all(sr, CK_NORMAL);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
