@@ -42,7 +42,8 @@ void arena_free(struct arena *a)
 {
 	if (!a)
 		return;
-	munmap(a->src, a->bytes);
+	if (!a->late)
+		munmap(a->src, a->bytes);
 	free(a);
 }
 

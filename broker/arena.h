@@ -25,8 +25,9 @@ struct arena {
 	size_t bytes;
 };
 
-/* NULL: -ENOMEM.  Freed by arena_free(), which does nothing for NULL. */
+/* NULL: -ENOMEM.  Partner: arena_free(). */
 struct arena *arena_new(uint32_t pages);
+/* NULL is allowed.  Pages that late descriptors may still write to stay mapped for ever. */
 void arena_free(struct arena *a);
 
 /* Fill source pages 0 .. @pages - 1 with content that only this @seed and page number have. */

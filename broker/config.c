@@ -122,6 +122,10 @@ __attribute__((format(printf, 3, 4))) static int fail(char *err, size_t errlen, 
 	va_start(ap, fmt);
 	vsnprintf(err, errlen, fmt, ap);
 	va_end(ap);
+	/* It quotes what was given, which a log must not take for more lines. */
+	for (char *p = err; errlen && *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
 	return -EINVAL;
 }
 
@@ -517,7 +521,7 @@ static int set_key(struct config *cfg, const char *section, const char *name, co
 
 		rc = policy_set_param(amux_policies[i], cfg->policy_values[i], name, value, why,
 				      sizeof(why));
-		return rc ? fail(err, errlen, "[%s] %s", section, why) : 0;
+		return rc ? fail(err, errlen, "%s", why) : 0;
 	}
 	if (!strncmp(section, "tenant ", 7)) {
 		table = tenant_keys;
@@ -776,7 +780,7 @@ int config_check(const struct config *cfg, char *err, size_t errlen)
 	for (unsigned int i = 0; i < CONFIG_POLICIES && amux_policies[i]; i++) {
 		rc = policy_check(amux_policies[i], cfg->policy_values[i], why, sizeof(why));
 		if (rc)
-			return fail(err, errlen, "[policy %s] %s", amux_policies[i]->name, why);
+			return fail(err, errlen, "%s", why);
 	}
 	for (unsigned int i = 0; i < cfg->n_tenants; i++) {
 		rc = check_tenant(&cfg->tenants[i], err, errlen);

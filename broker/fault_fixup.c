@@ -37,13 +37,17 @@ static bool was_write(const ucontext_t *uc)
 
 static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
+	const ucontext_t *uc = context;
 	struct guard *g = armed;
 
 	/* Only faults of the access itself: BUS_MCEERR_AO and kill() come from elsewhere. */
 	if (g && (info->si_code == BUS_ADRERR || info->si_code == BUS_MCEERR_AR)) {
 		g->fault.addr = (uintptr_t)info->si_addr;
-		g->fault.write = was_write(context);
+		g->fault.write = was_write(uc);
 		armed = NULL;
+		/* sigsetjmp() saves no mask, which would cost a system call per guarded
+		 * access: what the signal blocked is restored here, where it is rare. */
+		pthread_sigmask(SIG_SETMASK, &uc->uc_sigmask, NULL);
 		siglongjmp(g->env, 1);
 	}
 	/* Not ours: as if this handler had never been; a true fault recurs on return. */
@@ -54,10 +58,7 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 
 static void install(void)
 {
-	/* SA_NODEFER: the jump out leaves the signal unblocked without saving masks, which
-	 * would cost a system call per guarded access. */
-	struct sigaction sa = { .sa_sigaction = on_sigbus,
-				.sa_flags = SA_SIGINFO | SA_NODEFER };
+	struct sigaction sa = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO };
 
 	sigemptyset(&sa.sa_mask);
 	if (sigaction(SIGBUS, &sa, &before))

@@ -72,8 +72,7 @@ int mover_init(struct mover *m, struct device *const *dev, unsigned int n_devs,
 void mover_fini(struct mover *m)
 {
 	for (unsigned int i = 0; i < MOVER_ARENAS; i++) {
-		if (!m->arenas[i] || !m->arenas[i]->late)
-			arena_free(m->arenas[i]);
+		arena_free(m->arenas[i]);
 		m->arenas[i] = NULL;
 	}
 	free(m->redirected);
@@ -118,13 +117,18 @@ static void cpu_pace(struct mover *m, uint64_t start, uint64_t bytes)
 		sleeper_until(m->sleeper, m->cpu_until);
 }
 
-static void cpu_count(struct mover *m, uint32_t pages, uint64_t cpu_ns)
+/* @pages were copied since @start in @cpu_ns of CPU time: they count when the model says so. */
+static void cpu_done(struct mover *m, uint32_t pages, uint64_t start, uint64_t cpu_ns,
+		     enum amux_decline why)
 {
+	uint64_t bytes = (uint64_t)pages * ARENA_PAGE;
 	struct amux_demand *d = m->demand;
 
+	cpu_pace(m, start, bytes);
+	demand_add(&d->declined_pages[why], pages);
 	demand_add(&d->cpu_time_ns, cpu_ns);
-	demand_add(&d->cpu_bytes, (uint64_t)pages * ARENA_PAGE);
-	stat_add_release(&d->finished_bytes, (uint64_t)pages * ARENA_PAGE);
+	demand_add(&d->cpu_bytes, bytes);
+	stat_add_release(&d->finished_bytes, bytes);
 }
 
 /* Copy @pages pages that an engine failed to, into @to. */
@@ -136,9 +140,7 @@ static void cpu_redo(struct mover *m, struct arena *to, const struct mover_piece
 
 	memcpy(arena_dst(to, p->dst + skip), arena_src(p->arena, p->page + skip),
 	       (size_t)pages * ARENA_PAGE);
-	demand_add(&m->demand->declined_pages[why], pages);
-	cpu_count(m, pages, clock_thread_cpu_ns() - cpu);
-	cpu_pace(m, start, (uint64_t)pages * ARENA_PAGE);
+	cpu_done(m, pages, start, clock_thread_cpu_ns() - cpu, why);
 }
 
 /* Copy the next block of the batch, at most @max bytes. */
@@ -156,9 +158,7 @@ static void cpu_block(struct mover *m, uint32_t max, enum amux_decline why)
 		left -= n;
 		done += n;
 	}
-	demand_add(&m->demand->declined_pages[why], done);
-	cpu_count(m, done, clock_thread_cpu_ns() - cpu);
-	cpu_pace(m, start, (uint64_t)done * ARENA_PAGE);
+	cpu_done(m, done, start, clock_thread_cpu_ns() - cpu, why);
 }
 
 /* ---------------------------------------------------------------- answers */
@@ -294,6 +294,8 @@ static void submit_block(struct mover *m, const struct offer *o)
 		struct mover_piece *p = &piece[n];
 		struct dsa_completion_record *rec;
 
+		if (n && at.run_end - at.page > left)
+			break; /* the next block takes that run in one piece */
 		*p = (struct mover_piece){ .arena = m->cur,
 					   .dev = (uint16_t)o->dev,
 					   .engine = (uint16_t)o->engine,

@@ -82,7 +82,7 @@ static int offer_of(struct mover *m, const struct amux_grant *g, unsigned int i,
 {
 	struct mover_device *md = &m->devs[i];
 	const struct amux_grant_dev *d = &g->dev[i];
-	uint64_t rate = grant_rate(d, now), want, room;
+	uint64_t rate = grant_rate(d, now), want, room, run;
 	uint32_t mask = usable_mask(md, d), left = m->batch->pages - m->at.page, engines;
 	int engine;
 
@@ -105,9 +105,11 @@ static int offer_of(struct mover *m, const struct amux_grant *g, unsigned int i,
 	if (!grant_unlimited(d, rate) && md->tokens < want)
 		return AMUX_DECLINE_PACED;
 
+	/* Rather wait for room than cut a contiguous run; a chunk always fits into the cap. */
 	engine = pick_engine(md, mask);
 	room = d->cap_bytes > md->total ? d->cap_bytes - md->total : 0;
-	if (engine < 0 || room < ARENA_PAGE)
+	run = (uint64_t)(m->at.run_end - m->at.page) * ARENA_PAGE;
+	if (engine < 0 || room < (run < want ? run : want))
 		return MOVE_WAIT;
 	out->dev = i;
 	out->engine = (unsigned int)engine;

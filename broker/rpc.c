@@ -106,7 +106,7 @@ static int overlay(const struct amux_policy_ops *ops, uint64_t *values, json_t *
 			return -1;
 		}
 		if (policy_set_param(ops, values, key, text, why, sizeof(why))) {
-			refuse(e, RPC_INVALID_PARAMS, "policy %s: %s", ops->name, why);
+			refuse(e, RPC_INVALID_PARAMS, "%s", why);
 			return -1;
 		}
 	}
@@ -142,7 +142,7 @@ static json_t *do_policy_set(struct broker *b, const json_t *params, struct rpc_
 	if (given && overlay(ops, values, given, e))
 		return NULL;
 	if (policy_check(ops, values, why, sizeof(why)))
-		return refuse(e, RPC_INVALID_PARAMS, "policy %s: %s", ops->name, why);
+		return refuse(e, RPC_INVALID_PARAMS, "%s", why);
 	if (broker_set_policy(b, ops, values))
 		return refuse(e, RPC_INTERNAL_ERROR, "policy %s: out of memory", ops->name);
 	return report_policy(b);

@@ -86,6 +86,8 @@ static unsigned int soft_progress(struct device *dev, uint64_t now_ns, uint64_t 
 		return 0;
 	if (s->modelled)
 		return progress_modelled(s, now_ns, budget_ns);
+	/* where the budget ends must not favour an engine */
+	s->first = s->first + 1 < s->engines ? s->first + 1 : 0;
 	return soft_run(s, s->first, 1, budget_ns);
 }
 

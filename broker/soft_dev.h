@@ -84,8 +84,9 @@ struct soft_done {
 void soft_announce(struct soft *s, struct soft_done *done);
 
 /*
- * Without a model: execute descriptors of engines @from, @from + @step, ..., one of each in
- * turn, until all WQs are empty or about @budget_ns have passed.  Returns how many.
+ * Without a model: execute descriptors of engines @from, @from + @step, ... (of all, beginning
+ * with @from, if @step is 1), one of each in turn, until all WQs are empty or about @budget_ns
+ * have passed.  Returns how many.
  */
 unsigned int soft_run(struct soft *s, unsigned int from, unsigned int step, uint64_t budget_ns);
 

@@ -269,7 +269,7 @@ struct opcode {
 	void (*run)(void *arg);
 	uint32_t flags;	  /* allowed, FENCE aside */
 	uint8_t has;	  /* HAS_* */
-	uint8_t specific; /* bytes of op_specific in use, from its start */
+	uint8_t specific; /* bytes of op_specific in use, from its start; 0 .. 8 */
 	bool known;
 };
 
@@ -305,14 +305,20 @@ static bool overlap(uint64_t a, uint64_t b, uint32_t n)
 
 static bool reserved_set(const struct opcode *o, const struct dsa_hw_desc *d)
 {
+	uint64_t word[3]; /* op_specific; no opcode uses more than the first */
+
 	if (d->rsvd || d->rsvd1 || (!(d->flags & IDXD_OP_FLAG_RCI) && d->int_handle))
 		return true;
 	if ((!(o->has & HAS_SRC) && d->src_addr) || (!(o->has & HAS_DST) && d->dst_addr) ||
 	    (!(o->has & HAS_SIZE) && d->xfer_size))
 		return true;
-	for (unsigned int i = o->specific; i < sizeof(d->op_specific); i++)
-		if (d->op_specific[i])
-			return true;
+	memcpy(word, d->op_specific, sizeof(word));
+	if (o->specific < 8)
+		word[0] >>= o->specific * 8;
+	else
+		word[0] = 0;
+	if (word[0] | word[1] | word[2])
+		return true;
 	/* without "check result" there is nothing to expect */
 	return (o->flags & IDXD_OP_FLAG_CR) && !(d->flags & IDXD_OP_FLAG_CR) && d->expected_res;
 }

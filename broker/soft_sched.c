@@ -120,12 +120,12 @@ unsigned int soft_run(struct soft *s, unsigned int from, unsigned int step, uint
 
 	do {
 		before = total;
-		for (unsigned int i = from; i < from + s->engines; i += step) {
-			unsigned int e = step == 1 ? i % s->engines : i;
+		for (unsigned int k = step == 1 ? 0 : from, e = from; k < s->engines;
+		     k += step, e += step) {
 			uint64_t bytes;
 
 			if (e >= s->engines)
-				break;
+				e -= s->engines; /* with @step 1 alone, see the bound of k */
 			if (!take_next(s, &s->engine[e], &item))
 				continue;
 			if (!total++) {
@@ -139,10 +139,8 @@ unsigned int soft_run(struct soft *s, unsigned int from, unsigned int step, uint
 			if (r.descs < RUN_DESCS && r.bytes < RUN_BYTES)
 				continue;
 			run_account(s, &r);
-			if (r.since >= deadline) {
-				s->first = step == 1 ? (e + 1) % s->engines : s->first;
+			if (r.since >= deadline)
 				return total;
-			}
 		}
 	} while (total != before);
 	if (r.descs)

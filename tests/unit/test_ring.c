@@ -174,7 +174,7 @@ END_TEST
 
 /* ------------------------------------------------------------------- two threads */
 
-#define STREAM 60000u
+#define STREAM 30000u
 
 static void *sq_producer(void *arg)
 {
@@ -273,7 +273,7 @@ START_TEST(cq_stream_keeps_order_and_wakes)
 }
 END_TEST
 
-#define ROUNDS 20000u
+#define ROUNDS 10000u
 
 /* The broker's side of a game in which both sleep whenever they can. */
 static void *echo(void *arg)

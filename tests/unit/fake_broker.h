@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fake_broker.h - broker/status.h by a struct that tests fill in: for tests of what the
+ * control side makes of a broker's state.  Included once, by the test.
+ */
+#ifndef TESTS_FAKE_BROKER_H
+#define TESTS_FAKE_BROKER_H
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../../broker/clock.h"
+#include "../../broker/status.h"
+
+#define FAKE_TENANTS 8
+
+struct broker {
+	struct config cfg;
+	uint64_t start_ns;
+	unsigned int connections;
+	uint64_t rejected;
+	struct mux_stats mux;
+	struct flow_stats users;
+	struct device dev;
+	struct engine_stats engines[ENGINE_MAX];
+	char reverted[160];
+	unsigned int n_tenants;
+	struct status_tenant tenants[FAKE_TENANTS];
+	struct flow_stats flows[FAKE_TENANTS];
+	bool kernel;
+	const char *source;
+	struct amux_grant grant;
+	struct amux_demand demand;
+	struct grant_link link;
+	uint64_t mismatches;
+	const struct amux_policy_ops *ops;
+	uint64_t values[AMUX_POLICY_PARAMS];
+	unsigned int sets; /* calls of broker_set_policy() */
+};
+
+/* One node, one device of two engines, no tenants, no kernel. */
+static void fake_init(struct broker *b)
+{
+	memset(b, 0, sizeof(*b));
+	config_default(&b->cfg);
+	b->start_ns = clock_ns() - 10 * NSEC_PER_SEC;
+	strcpy(b->dev.name, "soft0");
+	b->dev.engines = 2;
+	b->dev.wq_size[ENGINE_WQ_KERNEL] = b->dev.wq_size[ENGINE_WQ_USER] = 16;
+	b->dev.rate_bps = 30000000000ull;
+	b->source = "none";
+	b->link.grant = &b->grant;
+	b->link.demand = &b->demand;
+	b->ops = amux_policies[0];
+	policy_defaults(b->ops, b->values);
+}
+
+static void fake_tenant(struct broker *b, const char *name, uint32_t weight, uint64_t bytes)
+{
+	struct status_tenant *t = &b->tenants[b->n_tenants];
+
+	t->id = 10 + b->n_tenants;
+	t->name = name;
+	t->weight = weight;
+	t->limit_bps = AMUX_BPS_MAX;
+	t->stats = &b->flows[b->n_tenants];
+	b->flows[b->n_tenants++].engine_bytes = bytes;
+}
+
+const struct config *broker_config(struct broker *b)
+{
+	return &b->cfg;
+}
+
+uint64_t broker_start_ns(struct broker *b)
+{
+	return b->start_ns;
+}
+
+unsigned int broker_connections(struct broker *b)
+{
+	return b->connections;
+}
+
+uint64_t broker_rejected(struct broker *b)
+{
+	return b->rejected;
+}
+
+unsigned int broker_node(struct broker *b, unsigned int i, struct status_node *out)
+{
+	if (i)
+		return 1;
+	memset(out, 0, sizeof(*out));
+	out->stats = &b->mux;
+	out->users = &b->users;
+	snprintf(out->policy, sizeof(out->policy), "%s",
+		 b->reverted[0] ? "partitioned" : b->ops->name);
+	memcpy(out->reverted, b->reverted, sizeof(out->reverted));
+	out->n_devices = 1;
+	out->devices[0].dev = &b->dev;
+	out->devices[0].engine = "soft";
+	memcpy(out->devices[0].engines, b->engines, sizeof(b->engines));
+	return 1;
+}
+
+unsigned int broker_tenant(struct broker *b, unsigned int i, struct status_tenant *out)
+{
+	if (i < b->n_tenants)
+		*out = b->tenants[i];
+	return b->n_tenants;
+}
+
+const struct grant_link *broker_kernel(struct broker *b, const char **source)
+{
+	*source = b->source;
+	return b->kernel ? &b->link : NULL;
+}
+
+uint64_t broker_kernel_mismatches(struct broker *b)
+{
+	return b->mismatches;
+}
+
+const struct amux_policy_ops *broker_policy(struct broker *b, const uint64_t **values)
+{
+	*values = b->values;
+	return b->ops;
+}
+
+int broker_set_policy(struct broker *b, const struct amux_policy_ops *ops,
+		      const uint64_t *values)
+{
+	b->ops = ops;
+	memcpy(b->values, values, sizeof(b->values));
+	b->sets++;
+	return 0;
+}
+
+#endif /* TESTS_FAKE_BROKER_H */
