@@ -627,7 +627,7 @@ static char *read_line(char *buf, int size, void *arg)
 	return buf;
 }
 
-/* Note that a key was given; -EEXIST and the text if it was before. */
+/* Note that a key was given; -EINVAL and the text if it was before. */
 static int note_seen(struct loader *l, const char *name, char *why, size_t whylen)
 {
 	struct seen *s;
@@ -637,7 +637,7 @@ static int note_seen(struct loader *l, const char *name, char *why, size_t whyle
 		if (!strcmp(s->section, l->section) && !strcmp(s->name, name)) {
 			snprintf(why, whylen, "[%s] %s: given already on line %u", s->section,
 				 name, s->line);
-			return -EEXIST;
+			return -EINVAL;
 		}
 	}
 	if (l->n_seen == l->max_seen) {

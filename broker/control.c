@@ -15,7 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "list.h"
 #include "rpc.h"
@@ -41,6 +43,7 @@ struct control {
 	unsigned int handles; /* not closed yet; the last one frees */
 	bool pending;	      /* libuv holds a connection for the next free slot */
 	bool stopping;
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	struct client clients[CONTROL_CLIENTS];
 };
 
@@ -215,44 +218,74 @@ static void on_listener_closed(uv_handle_t *handle)
 	put_control(handle->data);
 }
 
+/* A bound socket of mode 0660, or -errno.  (uv_pipe_bind() takes a missing directory for a
+ * forbidden one.)  Nobody can connect before listen(), so the mode is there in time. */
+static int bind_path(const char *path)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	int fd, rc;
+
+	if (strlen(path) >= sizeof(sun.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(sun.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (struct sockaddr *)&sun, sizeof(sun))) {
+		rc = -errno;
+		goto close_fd;
+	}
+	if (!chmod(path, 0660))
+		return fd;
+	rc = -errno;
+	unlink(path);
+close_fd:
+	close(fd);
+	return rc;
+}
+
 int control_start(struct control **out, uv_loop_t *loop, struct broker *b, const char *path,
 		  char *err, size_t errlen)
 {
 	struct control *c;
-	int rc;
+	int fd, rc;
 
-	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
-		snprintf(err, errlen, "%s: cannot listen: the path is longer than %zu characters",
-			 path, sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
-		return -ENAMETOOLONG;
-	}
 	c = calloc(1, sizeof(*c));
 	if (!c) {
-		snprintf(err, errlen, "%s: cannot listen: out of memory", path);
-		return -ENOMEM;
-	}
-	c->broker = b;
-	rc = uv_pipe_init(loop, &c->listener, 0);
-	if (rc) {
-		free(c);
+		rc = -ENOMEM;
 		goto report;
 	}
+	c->broker = b;
+	fd = bind_path(path);
+	if (fd < 0) {
+		rc = fd;
+		goto free_control;
+	}
+	strcpy(c->path, path); /* bind_path() judged its length */
+	rc = uv_pipe_init(loop, &c->listener, 0);
+	if (rc)
+		goto close_fd;
 	c->handles = 1;
 	c->listener.data = c;
-	rc = uv_pipe_bind(&c->listener, path);
-	/* Nobody can connect before listen(), so the mode is there in time. */
-	if (!rc && chmod(path, 0660))
-		rc = -errno;
-	if (!rc)
+	rc = uv_pipe_open(&c->listener, fd);
+	if (rc)
+		close(fd);
+	else
 		rc = uv_listen((uv_stream_t *)&c->listener, 16, on_connection);
 	if (rc) {
-		control_stop(c);
+		control_stop(c); /* frees it, from the loop */
 		goto report;
 	}
 	*out = c;
 	return 0;
+
+close_fd:
+	close(fd);
+	unlink(path);
+free_control:
+	free(c);
 report:
-	snprintf(err, errlen, "%s: cannot listen: %s", path, uv_strerror(rc));
+	snprintf(err, errlen, "%s: cannot listen: %s", path, strerror(-rc));
 	return rc;
 }
 
@@ -263,5 +296,6 @@ void control_stop(struct control *c)
 	c->stopping = true;
 	for (unsigned int i = 0; i < CONTROL_CLIENTS; i++)
 		close_client(&c->clients[i]);
-	uv_close((uv_handle_t *)&c->listener, on_listener_closed); /* unlinks the path */
+	unlink(c->path); /* bind_path() */
+	uv_close((uv_handle_t *)&c->listener, on_listener_closed);
 }

@@ -6,7 +6,8 @@
  * longest.  A client has at most one answer outstanding: nothing more is read from it until
  * it has taken that, so that neither a slow nor a silent one costs time or memory.
  *
- * Owner: the caller of control_start().  Thread: that of the loop.
+ * Owner: the caller of control_start().  Thread: that of the loop.  The process ignores
+ * SIGPIPE: libuv writes to sockets that peers may have closed.
  */
 #ifndef BROKER_CONTROL_H
 #define BROKER_CONTROL_H

@@ -110,11 +110,25 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *conn, const 
 
 static void on_timer(uv_timer_t *timer);
 
+static unsigned int connections(const struct http *h)
+{
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+
+	return info ? info->num_connections : 0;
+}
+
 static void run(struct http *h)
 {
 	MHD_UNSIGNED_LONG_LONG ms;
+	unsigned int before;
 
-	MHD_run(h->daemon);
+	/* At its limit the library stops watching the listening socket, and looks whether to
+	 * watch it again only at the beginning of a run: one more when connections ended. */
+	do {
+		before = connections(h);
+		MHD_run(h->daemon);
+	} while (connections(h) < before);
 	if (MHD_get_timeout(h->daemon, &ms) == MHD_YES)
 		uv_timer_start(&h->timer, on_timer, ms, 0);
 	else

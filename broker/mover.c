@@ -13,11 +13,11 @@
 #include "hist.h"
 #include "offer.h"
 
-#define CHUNK_DEFAULT (256u << 10) /* of CPU copies without a grant */
-#define BLOCK_PIECES  64	   /* descriptors of one submit() */
-#define CPU_SLACK_NS  200000	   /* oversleeping that the CPU model makes up for */
-#define CPU_SLEEP_NS  50000	   /* shorter waits are carried over to the next block */
-#define WAIT_MAX_NS   1000000	   /* look at time-outs and at other devices this often */
+#define CHUNK_DEFAULT (256u << 10)  /* of CPU copies without a grant */
+#define BLOCK_PIECES  64	    /* descriptors of one submit() */
+#define CPU_SLACK_NS  200000	    /* oversleeping that the CPU model makes up for */
+#define CPU_SLEEP_NS  50000	    /* shorter waits are carried over to the next block */
+#define WAIT_MAX_NS   1000000	    /* look at time-outs and at other devices this often */
 #define STOP_WAIT_NS  2000000000ull /* after a stop no answer is waited for longer */
 #define MEASURE_BYTES (4u << 20)
 
@@ -96,7 +96,7 @@ void mover_measure(struct mover *m)
 		memcpy(m->cur->dst, m->cur->src, len);
 		t = clock_ns() - t;
 	}
-	m->measured_bps = ns_to_bytes(NSEC_PER_SEC, len * NSEC_PER_SEC / (t ? t : 1));
+	m->measured_bps = len * NSEC_PER_SEC / (t ? t : 1);
 }
 
 /* -------------------------------------------------------------------- CPU */
@@ -186,8 +186,9 @@ static void piece_done(struct mover *m, const struct mover_piece *p, uint8_t sta
 	if (status != DSA_COMP_SUCCESS) {
 		demand_add(&m->demand->dev[p->dev].errors, 1);
 		/* Only a page fault says how far it came; result: it started at the end. */
-		done = status == DSA_COMP_PAGE_FAULT_NOBOF && !rec->result ?
-			       rec->bytes_completed / ARENA_PAGE : 0;
+		done = status == DSA_COMP_PAGE_FAULT_NOBOF && !rec->result
+			       ? rec->bytes_completed / ARENA_PAGE
+			       : 0;
 		if (done > p->pages)
 			done = p->pages;
 	}
@@ -263,9 +264,11 @@ static void wait_answer(struct mover *m)
 	struct device *dev = m->devs[m->flying[0].dev].dev;
 	uint32_t seq = device_kernel_seq(dev);
 
-	if (!reap(m))
-		device_wait_kernel(dev, seq, WAIT_MAX_NS);
-	m->cpu_until = 0; /* the CPU was idle: its model makes nothing up */
+	if (reap(m))
+		return;
+	device_wait_kernel(dev, seq, WAIT_MAX_NS);
+	if (m->cpu_until < clock_ns())
+		m->cpu_until = 0; /* the CPU was idle: its model makes nothing up */
 }
 
 /* ------------------------------------------------------------------ moving */
@@ -300,7 +303,8 @@ static void submit_block(struct mover *m, const struct offer *o)
 					   .dev = (uint16_t)o->dev,
 					   .engine = (uint16_t)o->engine,
 					   .submit_ns = now };
-		p->pages = trace_cursor_take(&at, m->batch, left < xfer ? left : xfer, &p->page, &p->dst);
+		p->pages = trace_cursor_take(&at, m->batch, left < xfer ? left : xfer, &p->page,
+					     &p->dst);
 		after[n] = at;
 		left -= p->pages;
 		rec = &m->cur->rec[p->page];
@@ -340,7 +344,8 @@ static void move_block(struct mover *m, int *sticky)
 	int what, verdict = -1;
 
 	if (*sticky >= 0) {
-		cpu_block(m, chunk, (enum amux_decline)*sticky);
+		what = *sticky;
+		cpu_block(m, chunk, (enum amux_decline)what);
 		return;
 	}
 	what = grant_read(m->grant, &g);
@@ -451,7 +456,8 @@ static void batch_end(struct mover *m)
 	demand_add(&d->wait_ns, wait);
 	demand_add(&d->cpu_ns, cpu_ns);
 	demand_add(&d->alone_ns,
-		   m->n_devs ? offer_alone_ns(m, granted ? g.chunk_bytes : CHUNK_DEFAULT) : cpu_ns);
+		   m->n_devs ? offer_alone_ns(m, granted ? g.chunk_bytes : CHUNK_DEFAULT)
+			     : cpu_ns);
 	demand_add(&d->wait_hist[hist_index(wait)], 1);
 	demand_add(&d->batch_hist[hist_index(took)], 1);
 }

@@ -30,8 +30,8 @@
 /* One descriptor that was submitted and not answered yet. */
 struct mover_piece {
 	struct arena *arena;
-	uint32_t page;	/* first source page; also its record */
-	uint32_t dst;	/* first destination page */
+	uint32_t page; /* first source page; also its record */
+	uint32_t dst;  /* first destination page */
 	uint32_t pages;
 	uint16_t dev, engine;
 	uint64_t submit_ns;
@@ -58,7 +58,7 @@ struct mover {
 	void *arg;
 	uint64_t cpu_bps;      /* modelled, 0: full speed */
 	uint64_t measured_bps; /* of this CPU, for predictions at full speed */
-	uint64_t timeout_ns; /* of one descriptor */
+	uint64_t timeout_ns;   /* of one descriptor */
 	bool verify;
 	unsigned int n_devs;
 	struct mover_device devs[AMUX_GRANT_DEVS];
@@ -69,20 +69,20 @@ struct mover {
 
 	struct arena *arenas[MOVER_ARENAS];
 	struct arena *cur;
-	struct arena *spare;  /* takes the pages of late descriptors; none: no engine is used */
-	bool spare_used;      /* in this batch: becomes the next one's arena */
-	uint8_t *redirected;  /* by page: 1: its copy is in the spare */
-	__u64 mismatches;     /* pages; read by any thread */
+	struct arena *spare; /* takes the pages of late descriptors; none: no engine is used */
+	bool spare_used;     /* in this batch: becomes the next one's arena */
+	uint8_t *redirected; /* by page: 1: its copy is in the spare */
+	__u64 mismatches;    /* pages; read by any thread */
 
 	/* the batch in progress */
 	const struct trace_batch *batch;
 	struct trace_cursor at;
 	uint64_t seed;
 	uint64_t arrival_ns;
-	uint64_t start_ns; /* of the first copy, 0: none yet */
+	uint64_t start_ns;  /* of the first copy, 0: none yet */
 	uint64_t cpu_until; /* when the modelled CPU is done with what it was given */
-	bool by_engine;	 /* at least one page of it went that way */
-	bool judged;	 /* threshold, reason and prediction were looked at */
+	bool by_engine;	    /* at least one page of it went that way */
+	bool judged;	    /* threshold, reason and prediction were looked at */
 };
 
 /*

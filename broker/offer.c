@@ -167,7 +167,8 @@ static uint64_t predict_engine(const struct mover *m, const struct amux_grant *g
 {
 	const struct mover_device *md = &m->devs[o->dev];
 	const struct amux_grant_dev *d = &g->dev[o->dev];
-	uint64_t pages = m->batch->pages - m->at.page, bytes = pages * ARENA_PAGE, burst = bytes;
+	uint64_t pages = m->batch->pages - m->at.page, bytes = pages * ARENA_PAGE,
+		 burst = bytes;
 	uint32_t engines = (uint32_t)__builtin_popcount(usable_mask(md, d));
 	uint64_t full = d->device_bps ? d->device_bps : md->rate, rate = md->rate, pieces;
 

@@ -14,10 +14,10 @@
 #include "../client/barrier.h"
 #include "mover.h"
 
-#define TIMEOUT_NS   NSEC_PER_SEC
-#define TIMER_SLACK  1000 /* ns; the default of 50 us would show in modelled copies */
-#define QUIESCE_NS   (2 * NSEC_PER_SEC)
-#define SCALE_MAX    100000ull /* times the longest trace: still far from overflow */
+#define TIMEOUT_NS  NSEC_PER_SEC
+#define TIMER_SLACK 1000 /* ns; the default of 50 us would show in modelled copies */
+#define QUIESCE_NS  (2 * NSEC_PER_SEC)
+#define SCALE_MAX   100000ull /* times the longest trace: still far from overflow */
 
 struct replay {
 	struct trace trace;
@@ -64,8 +64,8 @@ static void *replay_thread(void *arg)
 }
 
 int replay_open(struct replay **out, const struct replay_config *cfg, void *map,
-		struct device *const *dev, unsigned int n_devs, const struct replay_notify *notify,
-		char *err, size_t errlen)
+		struct device *const *dev, unsigned int n_devs,
+		const struct replay_notify *notify, char *err, size_t errlen)
 {
 	struct amux_demand *demand = (struct amux_demand *)((char *)map + 4096);
 	struct replay *r;
@@ -96,8 +96,8 @@ int replay_open(struct replay **out, const struct replay_config *cfg, void *map,
 	r->mover.arg = notify ? notify->arg : NULL;
 	r->mover.cpu_bps = cfg->cpu_bps;
 	r->mover.verify = cfg->verify;
-	r->mover.timeout_ns = cfg->timeout_ns ? cfg->timeout_ns :
-						TIMEOUT_NS * (scale > 10 ? scale / 10 : 1);
+	r->mover.timeout_ns =
+		cfg->timeout_ns ? cfg->timeout_ns : TIMEOUT_NS * (scale > 10 ? scale / 10 : 1);
 	ret = mover_init(&r->mover, dev, n_devs, r->trace.max_pages);
 	if (ret)
 		goto fini_sleeper;

@@ -38,8 +38,8 @@ struct replay_notify {
  * line, value and what was expected.
  */
 int replay_open(struct replay **out, const struct replay_config *cfg, void *map,
-		struct device *const *dev, unsigned int n_devs, const struct replay_notify *notify,
-		char *err, size_t errlen);
+		struct device *const *dev, unsigned int n_devs,
+		const struct replay_notify *notify, char *err, size_t errlen);
 int replay_start(struct replay *r);
 /* Stop: finish the batch in progress (what is not on an engine yet by the CPU, at full speed),
  * wait until nothing is in flight.  Whoever calls progress() must still be doing so.

@@ -177,14 +177,40 @@ static json_t *ratio(uint64_t a, uint64_t b)
 	return b ? json_real((double)a / (double)b) : json_null();
 }
 
+/* Append to an array, which is consumed if that fails. */
+static json_t *append(json_t *array, json_t *item)
+{
+	if (array && !json_array_append_new(array, item))
+		return array;
+	if (!array)
+		json_decref(item);
+	json_decref(array);
+	return NULL;
+}
+
+/* [[upper edge in ns, count], ...] of the buckets that hold something: two of them subtracted
+ * tell what happened in between. */
+static json_t *buckets_json(const struct hist *h)
+{
+	json_t *a = json_array();
+
+	for (unsigned int i = 0; i < HIST_BUCKETS; i++) {
+		uint64_t n = stat_read(&h->bucket[i]);
+
+		if (n)
+			a = append(a, json_pack("[I, I]", num(hist_edge(i + 1)), num(n)));
+	}
+	return a;
+}
+
 static json_t *hist_json(const struct hist *h)
 {
 	uint64_t count = stat_read(&h->count), sum = stat_read(&h->sum_ns);
 
-	return json_pack("{s:I, s:I, s:I, s:I}", "count", num(count), "mean_ns",
+	return json_pack("{s:I, s:I, s:I, s:I, s:o}", "count", num(count), "mean_ns",
 			 num(count ? sum / count : 0), "p50_ns",
 			 num(hist_quantile(h->bucket, NULL, 500)), "p99_ns",
-			 num(hist_quantile(h->bucket, NULL, 990)));
+			 num(hist_quantile(h->bucket, NULL, 990)), "buckets", buckets_json(h));
 }
 
 /* {"name": counter, ...} */
@@ -232,17 +258,6 @@ static json_t *merge(json_t *into, json_t *from)
 	}
 	json_decref(into);
 	json_decref(from);
-	return NULL;
-}
-
-/* Append to an array, which is consumed if that fails. */
-static json_t *append(json_t *array, json_t *item)
-{
-	if (array && !json_array_append_new(array, item))
-		return array;
-	if (!array)
-		json_decref(item);
-	json_decref(array);
 	return NULL;
 }
 

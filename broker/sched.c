@@ -544,6 +544,7 @@ unsigned int sched_issue(struct sched *s, uint64_t now)
 	unsigned int n = 0, d = 0, e = 0;
 	struct list *pos, *tmp;
 
+	s->ready_ns = 0;
 	list_for_each_safe(pos, tmp, &s->stalled) {
 		struct chunk *c = container_of(pos, struct chunk, link);
 

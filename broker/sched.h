@@ -121,7 +121,8 @@ static inline bool sched_busy(const struct sched *s)
 
 /*
  * May a request of @bytes with SQE @flags go to an engine?  -1: yes; otherwise an enum
- * decline_reason.  @cpu_backlog: bytes the client's CPU was already sent back.
+ * decline_reason.  @cpu_backlog: what the client's CPU would have to copy before or with it,
+ * bytes.
  */
 int sched_admit(const struct sched *s, const struct sched_tenant *t, uint16_t flags,
 		uint64_t bytes, uint64_t cpu_backlog);

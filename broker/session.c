@@ -149,15 +149,15 @@ static void queue_decline(struct queue *q, uint64_t user_data, uint64_t len,
 	q->declined_len[q->declined_total & q->ring.cq_mask] = len;
 	q->declined_total++;
 	q->cpu_backlog += len;
-	if (!q->declining) {
-		q->declining = true;
-		q->declined_mark = q->declined_total;
-	}
 	stat_add(&t->stats.declined[why], 1);
 	stat_add(&t->stats.declined_bytes, len);
 	stat_add(&q->set->sched->users.declined[why], 1);
 	stat_add(&q->set->sched->users.declined_bytes, len);
 	queue_post(q, &cqe);
+	if (!q->declining) {
+		q->declining = true;
+		q->declined_mark = q->ring.cq_tail;
+	}
 }
 
 static void queue_fail(struct queue *q, uint64_t user_data, int error, uint16_t field)
@@ -239,11 +239,14 @@ static void queue_read_declined(struct queue *q)
 		return;
 	while (q->declined_seen != done)
 		q->cpu_backlog -= q->declined_len[q->declined_seen++ & q->ring.cq_mask];
-	if (q->declining && (int32_t)(done - q->declined_mark) >= 0)
-		q->declining = false;
 }
 
-static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint64_t now)
+/*
+ * Judge @sqe and send it on its way.  @ahead: SQEs already waiting behind it, which would all
+ * be declined with it; they are taken to be as long as this one.
+ */
+static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint32_t ahead,
+			uint64_t now)
 {
 	struct sched *s = q->set->sched;
 	struct sched_tenant *t = q->flow.tenant;
@@ -270,7 +273,7 @@ static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint64_t no
 	}
 	ret = q->declining && !(sqe->flags & AMUX_SQE_ENGINE_ONLY) ?
 		      DECLINE_ORDER :
-		      sched_admit(s, t, sqe->flags, sqe->len, q->cpu_backlog);
+		      sched_admit(s, t, sqe->flags, sqe->len, q->cpu_backlog + sqe->len * ahead);
 	if (ret >= 0) {
 		queue_decline(q, sqe->user_data, sqe->len, (enum decline_reason)ret);
 		return;
@@ -291,6 +294,8 @@ static uint32_t queue_room(struct queue *q)
 {
 	uint32_t room = amux_cq_space(&q->ring), space;
 
+	if (q->declining && (int32_t)(q->ring.cq_head - q->declined_mark) >= 0)
+		q->declining = false; /* the client has taken the first of them: acknowledged */
 	if (q->declined_seen != q->declined_total)
 		queue_read_declined(q);
 	space = q->ring.cq_entries - (q->declined_total - q->declined_seen);
@@ -352,7 +357,7 @@ int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 			q->held = sqe;
 			break;
 		}
-		queue_admit(q, &sqe, now);
+		queue_admit(q, &sqe, q->ring.sq_tail - q->ring.sq_head, now);
 		n++;
 	}
 	amux_sq_release(&q->ring);

@@ -65,7 +65,7 @@ struct queue {
 
 	/* DECLINED: a count of those posted, and what the client has left of them */
 	uint32_t declined_total, declined_seen;
-	uint32_t declined_mark; /* declining ends when the client reaches this */
+	uint32_t declined_mark; /* declining ends when the client's cq_head reaches this */
 	bool declining;
 	uint64_t *declined_len; /* by index & cq_mask */
 	uint64_t cpu_backlog;	/* bytes the client's CPU still has to copy */

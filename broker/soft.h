@@ -21,16 +21,16 @@
  * The defaults describe one DSA 1 device of Sapphire or Emerald Rapids.  None of them was
  * measured by this project; they are starting values from public sources:
  *
- *   engines	  4		as many as the device has (spec 341204)
- *   wq_size	  16 and 16	its 128 entries over 4 engines x (1 kernel + 1 user WQ)
- *   wq_priority  8 and 4	this project's layout: kernel above user; range 1 .. 15 (spec)
- *   max_xfer	  2 MiB		the idxd driver's default for a WQ; the device takes 2 GiB
- *   desc_ns	  80		assumed: no source tells an engine's own turn apart from the
- *				cost of submission (40 ns a page in batches of 256)
- *   engine_bps	  30e9		one synchronous copy of 512 KiB, so one engine, takes 18.65 us
- *				(DTO's README): 28e9 and nearly the device's peak
- *   fabric_bps	  30e9		about 30 GB/s a device; two clients get about 15 each
- *   time_scale	  1		off; the configuration has its own default for modelled runs
+ *   engines      4          as many as the device has (spec 341204)
+ *   wq_size      16 and 16  its 128 entries over 4 engines x (1 kernel + 1 user WQ)
+ *   wq_priority  8 and 4    this project's layout: kernel above user; range 1 .. 15 (spec)
+ *   max_xfer     2 MiB      the idxd driver's default for a WQ; the device takes 2 GiB
+ *   desc_ns      80         assumed: no source tells an engine's own turn apart from the
+ *                           cost of submission (40 ns a page in batches of 256)
+ *   engine_bps   30e9       one synchronous copy of 512 KiB, so one engine, takes 18.65 us
+ *                           (DTO's README): 28e9 and nearly the device's peak
+ *   fabric_bps   30e9       about 30 GB/s a device; two clients get about 15 each
+ *   time_scale   1          off; the configuration has its own default for modelled runs
  */
 struct soft_config {
 	unsigned int engines;		      /* 1 .. ENGINE_MAX */

@@ -432,7 +432,11 @@ static void record_write(const struct dsa_hw_desc *d, uint8_t status,
 		return;
 	if (!(d->flags & IDXD_OP_FLAG_RCR) && status == DSA_COMP_SUCCESS)
 		return;
-	memcpy((uint8_t *)rec + 1, (const uint8_t *)out + 1, sizeof(*out) - 1);
+	rec->result = out->result;
+	rec->rsvd = 0;
+	rec->bytes_completed = out->bytes_completed;
+	rec->fault_addr = out->fault_addr;
+	memcpy(rec->op_specific, out->op_specific, sizeof(rec->op_specific));
 	/* release: pairs with record_status(); the data and the record before the status */
 	amux_store_release(&rec->status, status);
 }

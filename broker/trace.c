@@ -41,7 +41,7 @@ struct parser {
 };
 
 __attribute__((format(printf, 2, 3))) static int parse_error(const struct parser *p,
-							      const char *fmt, ...)
+							     const char *fmt, ...)
 {
 	char text[160];
 	va_list ap;
@@ -67,8 +67,8 @@ static int parse_number(const struct parser *p, const char *field, const char *t
 	for (; *c >= '0' && *c <= '9' && v <= max; c++)
 		v = v * 10 + (uint64_t)(*c - '0');
 	if (c == text || *c || v < min || v > max)
-		return parse_error(p, "%s '%.40s': expected a number from %llu to %llu", field, text,
-				   (unsigned long long)min, (unsigned long long)max);
+		return parse_error(p, "%s '%.40s': expected a number from %llu to %llu", field,
+				   text, (unsigned long long)min, (unsigned long long)max);
 	*out = v;
 	return 0;
 }
@@ -80,8 +80,10 @@ static int parse_reason(const struct parser *p, const char *text, uint8_t *out)
 			*out = (uint8_t)i;
 			return 0;
 		}
-	return parse_error(p, "reason '%.40s': expected compaction, mbind, damon, demotion ... "
-			      "(docs/kernel-replay.md lists them)", text);
+	return parse_error(p,
+			   "reason '%.40s': expected compaction, mbind, damon, demotion ... "
+			   "(docs/kernel-replay.md lists them)",
+			   text);
 }
 
 /* Cut @line into words; returns how many there are, at most @max + 1. */
@@ -90,7 +92,8 @@ static unsigned int split_words(char *line, char **word, unsigned int max)
 	unsigned int n = 0;
 	char *save = NULL;
 
-	for (char *w = strtok_r(line, " \t\r\n", &save); w; w = strtok_r(NULL, " \t\r\n", &save)) {
+	for (char *w = strtok_r(line, " \t\r\n", &save); w;
+	     w = strtok_r(NULL, " \t\r\n", &save)) {
 		if (n == max)
 			return max + 1;
 		word[n++] = w;
@@ -101,13 +104,16 @@ static unsigned int split_words(char *line, char **word, unsigned int max)
 static int parse_header(const struct parser *p, char **word, unsigned int n, struct trace *t)
 {
 	if (n != 3 || strcmp(word[0], MAGIC))
-		return parse_error(p, "header '%.40s': expected '" MAGIC " " VERSION
-				      " synthetic' or '... recorded'", word[0]);
+		return parse_error(p,
+				   "header '%.40s': expected '" MAGIC " " VERSION
+				   " synthetic' or '... recorded'",
+				   word[0]);
 	if (strcmp(word[1], VERSION))
 		return parse_error(p, "version '%.40s': expected " VERSION, word[1]);
 	t->synthetic = !strcmp(word[2], "synthetic");
 	if (!t->synthetic && strcmp(word[2], "recorded"))
-		return parse_error(p, "provenance '%.40s': expected synthetic or recorded", word[2]);
+		return parse_error(p, "provenance '%.40s': expected synthetic or recorded",
+				   word[2]);
 	return 0;
 }
 
@@ -118,27 +124,30 @@ static int parse_batch(const struct parser *p, char **word, unsigned int n, uint
 	int ret;
 
 	if (n != FIELDS)
-		return parse_error(p, "%u%s fields: expected %u, TIME_NS REASON PAGES ORDER RUNS",
-				   n > FIELDS ? FIELDS : n, n > FIELDS ? " and more" : "", FIELDS);
+		return parse_error(
+			p, "%u%s fields: expected %u, TIME_NS REASON PAGES ORDER RUNS",
+			n > FIELDS ? FIELDS : n, n > FIELDS ? " and more" : "", FIELDS);
 	ret = parse_number(p, "time", word[0], 0, TIME_MAX_NS, &b->time_ns);
 	if (ret)
 		return ret;
 	if (b->time_ns < prev_ns)
-		return parse_error(p, "time '%s': expected at least %llu, that of the batch before",
-				   word[0], (unsigned long long)prev_ns);
+		return parse_error(
+			p, "time '%s': expected at least %llu, that of the batch before",
+			word[0], (unsigned long long)prev_ns);
 	ret = parse_reason(p, word[1], &b->reason);
 	if (ret)
 		return ret;
 	if (strcmp(word[3], "0") && strcmp(word[3], "9"))
-		return parse_error(p, "order '%.40s': expected 0 (4 KiB) or 9 (2 MiB)", word[3]);
+		return parse_error(p, "order '%.40s': expected 0 (4 KiB) or 9 (2 MiB)",
+				   word[3]);
 	b->order = (uint8_t)(word[3][0] - '0');
 	folio = 1ull << b->order;
 	ret = parse_number(p, "pages", word[2], folio, TRACE_FOLIOS_MAX * folio, &v);
 	if (ret)
 		return ret;
 	if (v % folio)
-		return parse_error(p, "pages '%s': expected a multiple of %llu for order %u", word[2],
-				   (unsigned long long)folio, b->order);
+		return parse_error(p, "pages '%s': expected a multiple of %llu for order %u",
+				   word[2], (unsigned long long)folio, b->order);
 	b->pages = (uint32_t)v;
 	ret = parse_number(p, "runs", word[4], 1, b->pages / folio, &v);
 	if (ret)
@@ -183,7 +192,8 @@ static int trace_parse(struct parser *p, FILE *f, struct trace *t)
 
 		p->line++;
 		if (!strchr(line, '\n') && !feof(f))
-			return parse_error(p, "expected lines of text of less than %u bytes", LINE_LEN);
+			return parse_error(p, "expected lines of text of less than %u bytes",
+					   LINE_LEN);
 		hash = strchr(line, '#');
 		if (hash)
 			*hash = '\0';
@@ -194,7 +204,8 @@ static int trace_parse(struct parser *p, FILE *f, struct trace *t)
 			ret = parse_header(p, word, n, t);
 			header = true;
 		} else {
-			ret = parse_batch(p, word, n, t->n ? t->batch[t->n - 1].time_ns : 0, &b);
+			ret = parse_batch(p, word, n, t->n ? t->batch[t->n - 1].time_ns : 0,
+					  &b);
 			if (!ret)
 				ret = trace_append(p, t, &room, &b);
 		}
@@ -204,7 +215,8 @@ static int trace_parse(struct parser *p, FILE *f, struct trace *t)
 	if (ferror(f))
 		return -EIO;
 	if (!t->n)
-		return parse_error(p, "end of file: expected a header line and at least one batch");
+		return parse_error(
+			p, "end of file: expected a header line and at least one batch");
 	return 0;
 }
 

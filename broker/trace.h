@@ -14,8 +14,8 @@
 
 #include "../kmod/uapi/accelmux.h"
 
-#define TRACE_FOLIOS_MAX 512	   /* of one batch, as in migrate_pages() */
-#define TRACE_ORDER_HUGE 9	   /* 512 pages of 4 KiB */
+#define TRACE_FOLIOS_MAX 512	    /* of one batch, as in migrate_pages() */
+#define TRACE_ORDER_HUGE 9	    /* 512 pages of 4 KiB */
 #define TRACE_BATCHES	 (1u << 20) /* of one trace */
 
 struct trace_batch {
@@ -30,7 +30,8 @@ struct trace {
 	bool synthetic;	    /* made up, not recorded on a host */
 	uint32_t n;	    /* batches, at least 1 */
 	uint32_t max_pages; /* of the largest batch */
-	uint64_t period_ns; /* a loop starts again after this: one mean gap after the last batch */
+	uint64_t period_ns; /* a loop starts again after this: one mean gap after the last batch
+			     */
 	struct trace_batch *batch;
 };
 

@@ -181,9 +181,9 @@ enum amux_field {
 
 /*
  * Positive status: the broker asks the client to copy this one with its own CPU.
- * From the first DECLINED on, all later SQEs of that queue are declined until
- * declined_done has reached it; a FENCE waits until declined_done has reached every
- * DECLINED before it.  The library does all of this; applications see 0 or -errno.
+ * From the first DECLINED on, all later SQEs of that queue are declined until the client
+ * has acknowledged it by advancing cq_head past it; a FENCE waits until declined_done has
+ * reached every DECLINED before it.  The library does all of this; applications see 0 or -errno.
  */
 #define AMUX_STATUS_DECLINED 1
 
@@ -257,37 +257,43 @@ struct amux_ring_hdr {
 
 #define AMUX_RING_SQ_OFFSET 4096u
 
-_Static_assert(sizeof(struct amux_msg_hdr) == 16, "ABI");
-_Static_assert(sizeof(struct amux_msg_hello) == 16 + 24 + AMUX_NAME_LEN, "ABI");
-_Static_assert(sizeof(struct amux_msg_welcome) == 16 + 48 + AMUX_NAME_LEN, "ABI");
-_Static_assert(sizeof(struct amux_msg_register) == 32, "ABI");
-_Static_assert(sizeof(struct amux_msg_registered) == 24, "ABI");
-_Static_assert(sizeof(struct amux_msg_unregister) == 24, "ABI");
-_Static_assert(sizeof(struct amux_msg_queue_create) == 32, "ABI");
-_Static_assert(sizeof(struct amux_msg_queue_created) == 32, "ABI");
-_Static_assert(sizeof(struct amux_msg_queue_destroy) == 24, "ABI");
-_Static_assert(sizeof(struct amux_msg_done) == 16, "ABI");
-_Static_assert(sizeof(struct amux_msg_error) == 24 + AMUX_TEXT_LEN, "ABI");
-_Static_assert(sizeof(struct amux_msg_error) <= AMUX_MSG_MAX, "ABI");
-_Static_assert(sizeof(struct amux_sqe) == 64, "ABI");
-_Static_assert(offsetof(struct amux_sqe, user_data) == 8, "ABI");
-_Static_assert(offsetof(struct amux_sqe, region) == 16, "ABI");
-_Static_assert(offsetof(struct amux_sqe, offset) == 32, "ABI");
-_Static_assert(offsetof(struct amux_sqe, len) == 56, "ABI");
-_Static_assert(sizeof(struct amux_cqe) == 32, "ABI");
-_Static_assert(offsetof(struct amux_cqe, status) == 8, "ABI");
-_Static_assert(offsetof(struct amux_cqe, result) == 16, "ABI");
-_Static_assert(offsetof(struct amux_cqe, bytes) == 24, "ABI");
-_Static_assert(offsetof(struct amux_ring_hdr, sq_tail) == 64, "ABI");
-_Static_assert(offsetof(struct amux_ring_hdr, sq_head) == 128, "ABI");
-_Static_assert(offsetof(struct amux_ring_hdr, sq_flags) == 192, "ABI");
-_Static_assert(offsetof(struct amux_ring_hdr, cq_tail) == 256, "ABI");
-_Static_assert(offsetof(struct amux_ring_hdr, cq_head) == 320, "ABI");
-_Static_assert(offsetof(struct amux_ring_hdr, declined_done) == 324, "ABI");
-_Static_assert(offsetof(struct amux_ring_hdr, cq_flags) == 384, "ABI");
-_Static_assert(offsetof(struct amux_ring_hdr, state) == 448, "ABI");
-_Static_assert(offsetof(struct amux_ring_hdr, heartbeat_ns) == 456, "ABI");
-_Static_assert(offsetof(struct amux_ring_hdr, min_offload) == 480, "ABI");
-_Static_assert(sizeof(struct amux_ring_hdr) == 512, "ABI");
+#ifdef __cplusplus
+#define AMUX_STATIC_ASSERT static_assert
+#else
+#define AMUX_STATIC_ASSERT _Static_assert
+#endif
+
+AMUX_STATIC_ASSERT(sizeof(struct amux_msg_hdr) == 16, "ABI");
+AMUX_STATIC_ASSERT(sizeof(struct amux_msg_hello) == 16 + 24 + AMUX_NAME_LEN, "ABI");
+AMUX_STATIC_ASSERT(sizeof(struct amux_msg_welcome) == 16 + 48 + AMUX_NAME_LEN, "ABI");
+AMUX_STATIC_ASSERT(sizeof(struct amux_msg_register) == 32, "ABI");
+AMUX_STATIC_ASSERT(sizeof(struct amux_msg_registered) == 24, "ABI");
+AMUX_STATIC_ASSERT(sizeof(struct amux_msg_unregister) == 24, "ABI");
+AMUX_STATIC_ASSERT(sizeof(struct amux_msg_queue_create) == 32, "ABI");
+AMUX_STATIC_ASSERT(sizeof(struct amux_msg_queue_created) == 32, "ABI");
+AMUX_STATIC_ASSERT(sizeof(struct amux_msg_queue_destroy) == 24, "ABI");
+AMUX_STATIC_ASSERT(sizeof(struct amux_msg_done) == 16, "ABI");
+AMUX_STATIC_ASSERT(sizeof(struct amux_msg_error) == 24 + AMUX_TEXT_LEN, "ABI");
+AMUX_STATIC_ASSERT(sizeof(struct amux_msg_error) <= AMUX_MSG_MAX, "ABI");
+AMUX_STATIC_ASSERT(sizeof(struct amux_sqe) == 64, "ABI");
+AMUX_STATIC_ASSERT(offsetof(struct amux_sqe, user_data) == 8, "ABI");
+AMUX_STATIC_ASSERT(offsetof(struct amux_sqe, region) == 16, "ABI");
+AMUX_STATIC_ASSERT(offsetof(struct amux_sqe, offset) == 32, "ABI");
+AMUX_STATIC_ASSERT(offsetof(struct amux_sqe, len) == 56, "ABI");
+AMUX_STATIC_ASSERT(sizeof(struct amux_cqe) == 32, "ABI");
+AMUX_STATIC_ASSERT(offsetof(struct amux_cqe, status) == 8, "ABI");
+AMUX_STATIC_ASSERT(offsetof(struct amux_cqe, result) == 16, "ABI");
+AMUX_STATIC_ASSERT(offsetof(struct amux_cqe, bytes) == 24, "ABI");
+AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, sq_tail) == 64, "ABI");
+AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, sq_head) == 128, "ABI");
+AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, sq_flags) == 192, "ABI");
+AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, cq_tail) == 256, "ABI");
+AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, cq_head) == 320, "ABI");
+AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, declined_done) == 324, "ABI");
+AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, cq_flags) == 384, "ABI");
+AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, state) == 448, "ABI");
+AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, heartbeat_ns) == 456, "ABI");
+AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, min_offload) == 480, "ABI");
+AMUX_STATIC_ASSERT(sizeof(struct amux_ring_hdr) == 512, "ABI");
 
 #endif /* AMUX_ABI_H */

@@ -175,7 +175,7 @@ static void cqe_read(struct amux_queue *q, struct amux_cqe *out)
 
 /*
  * Take one CQE.  Returns true with the application's answer in @cqe; false if it was
- * declined (the job is started) or fitted no request.
+ * declined (it joins @todo) or fitted no request.
  */
 static bool queue_take(struct amux_queue *q, struct amux_cqe *cqe)
 {
@@ -191,8 +191,7 @@ static bool queue_take(struct amux_queue *q, struct amux_cqe *cqe)
 	slot = &q->slots[i];
 	q->sent--;
 	if (cqe->status == AMUX_STATUS_DECLINED) {
-		amux_job_start(&q->job, &slot->sqe);
-		q->working = true;
+		q->todo[q->todo_tail++ & (q->entries - 1)] = slot->sqe;
 		slot_free(q, i);
 		return false;
 	}
@@ -212,17 +211,45 @@ static bool queue_take(struct amux_queue *q, struct amux_cqe *cqe)
 	return true;
 }
 
-/* Go on with the declined request; true with its answer when it is done. */
-static bool queue_work(struct amux_queue *q, struct amux_cqe *cqe, uint64_t *budget)
+/*
+ * Take every CQE there is, before any copying: the engine's answers do not wait behind the
+ * CPU's work, and taking a DECLINED is what acknowledges it (abi.h).
+ */
+static void queue_reap(struct amux_queue *q)
+{
+	uint32_t n = amux_cq_ready(&q->ring);
+	struct amux_cqe cqe;
+
+	if (!n)
+		return;
+	if (q->ring.cq_tail - q->ring.cq_head > q->ring.cq_entries) {
+		q->broken = true;
+		return;
+	}
+	for (; n; n--)
+		if (queue_take(q, &cqe))
+			done_push(q, &cqe);
+	amux_cq_release(&q->ring);
+}
+
+/* Go on with what was declined, in order, by at most *@budget bytes of one request.  true: one
+ * was finished. */
+static bool queue_work(struct amux_queue *q, uint64_t *budget)
 {
 	struct amux_job *job = &q->job;
 
+	if (!q->working) {
+		if (q->todo_head == q->todo_tail || !*budget)
+			return false;
+		amux_job_start(job, &q->todo[q->todo_head++ & (q->entries - 1)]);
+		q->working = true;
+	}
 	*budget -= amux_job_step(q->a, job, *budget);
 	if (!job->finished)
 		return false;
 	q->working = false;
-	*cqe = job->cqe;
 	job_account(q, job);
+	done_push(q, &job->cqe);
 
 	/*
 	 * The broker may hold back a fence, and everything after it, until it sees this.  The
@@ -236,36 +263,14 @@ static bool queue_work(struct amux_queue *q, struct amux_cqe *cqe, uint64_t *bud
 	return true;
 }
 
-/* The next answer from the ring or the CPU; false: none now. */
-static bool queue_next(struct amux_queue *q, struct amux_cqe *cqe, uint64_t *budget)
-{
-	for (uint32_t seen = 0; seen <= q->ring.cq_entries;) {
-		if (q->working) {
-			if (!*budget)
-				return false;
-			return queue_work(q, cqe, budget);
-		}
-		if (!amux_cq_ready(&q->ring))
-			return false;
-		if (q->ring.cq_tail - q->ring.cq_head > q->ring.cq_entries) {
-			q->broken = true;
-			return false;
-		}
-		seen++;
-		if (queue_take(q, cqe))
-			return true;
-	}
-	return false;
-}
-
 /* The broker is gone: collect what it left behind, then bury the rest. */
 static void queue_settle(struct amux_queue *q)
 {
 	uint64_t budget = UINT64_MAX;
-	struct amux_cqe cqe;
 
-	while (queue_next(q, &cqe, &budget))
-		done_push(q, &cqe);
+	queue_reap(q);
+	while (queue_work(q, &budget))
+		;
 	queue_bury(q);
 }
 
@@ -281,31 +286,41 @@ void amux_queue_flush(struct amux_queue *q)
 
 /* --------------------------------------------------------------------- collecting */
 
+/* Has this CPU something declined to go on with? */
+static bool queue_working(const struct amux_queue *q)
+{
+	return q->working || q->todo_head != q->todo_tail;
+}
+
 /* Submitted and not collected. */
 static uint32_t queue_pending(const struct amux_queue *q)
 {
 	return q->inflight - q->prepared;
 }
 
+/*
+ * Collect up to @max answers, copying what was declined until there are @min of them: at least
+ * one piece in every call, or a stream of engine answers could keep it waiting for ever, and
+ * at most PEEK_BYTES.
+ */
 static unsigned int queue_collect(struct amux_queue *q, struct amux_cqe *cqes, unsigned int max,
-				  uint64_t budget)
+				  unsigned int min)
 {
+	uint64_t budget = PEEK_BYTES;
 	unsigned int n = 0;
+	bool more = true;
 
 	if (q->armed && !q->dead)
 		amux_cq_wake(&q->ring);
 	q->armed = false;
 	amux_queue_flush(q);
-	while (n < max) {
-		if (q->done_head != q->done_tail)
+	while (more) {
+		if (!q->dead)
+			queue_reap(q);
+		while (n < max && q->done_head != q->done_tail)
 			cqes[n++] = q->done[q->done_head++ & (q->entries - 1)];
-		else if (!q->dead && queue_next(q, &cqes[n], &budget))
-			n++;
-		else
-			break;
+		more = !q->dead && (n < min || budget == PEEK_BYTES) && queue_work(q, &budget);
 	}
-	if (!q->dead)
-		amux_cq_release(&q->ring);
 	q->inflight -= n;
 	return n;
 }
@@ -320,14 +335,14 @@ int amux_peek(struct amux_queue *q, struct amux_cqe *cqes, unsigned int max)
 		return err;
 	if (!cqes || !max || max > INT32_MAX)
 		return -EINVAL;
-	n = queue_collect(q, cqes, max, PEEK_BYTES);
-	if (n || q->dead || q->working || !q->sent)
+	n = queue_collect(q, cqes, max, 1);
+	if (n || q->dead || queue_working(q) || !q->sent)
 		return (int)n;
 	now = amux_now();
 	if (now - q->probed_ns < PROBE_NS)
 		return 0;
 	q->probed_ns = now;
-	return amux_probe_dead(q->a) ? (int)queue_collect(q, cqes, max, PEEK_BYTES) : 0;
+	return amux_probe_dead(q->a) ? (int)queue_collect(q, cqes, max, 1) : 0;
 }
 
 /* Look at the ring for a while.  Returns true as soon as there is something. */
@@ -413,13 +428,13 @@ int amux_wait(struct amux_queue *q, struct amux_cqe *cqes, unsigned int max, uns
 		return -EINVAL;
 	err = wait_deadline(timeout, &deadline);
 	while (!err) {
-		n = queue_collect(q, cqes + got, max - got, PEEK_BYTES);
+		n = queue_collect(q, cqes + got, max - got, min - got);
 		got += n;
 		if (got >= min || !queue_pending(q))
 			break;
 		if (timeout && amux_now() >= deadline)
 			break;
-		if (n || q->working || q->dead || q->broken)
+		if (n || queue_working(q) || q->dead || q->broken)
 			continue;
 		if (!queue_spin(q, deadline))
 			err = queue_sleep(q, deadline);

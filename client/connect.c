@@ -94,7 +94,7 @@ fail:
 /* The name in HELLO: the caller's, checked, or the program's, made to fit. */
 static int connect_name(char out[AMUX_NAME_LEN], const char *name)
 {
-	size_t n;
+	size_t n, good = 0;
 
 	if (!name) {
 		snprintf(out, AMUX_NAME_LEN, "%s", program_invocation_short_name);
@@ -106,10 +106,9 @@ static int connect_name(char out[AMUX_NAME_LEN], const char *name)
 		return 0;
 	}
 	n = strlen(name);
-	for (size_t i = 0; i < n; i++)
-		if (!isprint((unsigned char)name[i]))
-			n = AMUX_NAME_LEN;
-	if (!n || n >= AMUX_NAME_LEN) {
+	while (isprint((unsigned char)name[good]))
+		good++;
+	if (!n || n >= AMUX_NAME_LEN || good != n) {
 		amux_fail("amux_options.name: expected 1 to %d printable bytes",
 			  AMUX_NAME_LEN - 1);
 		return -EINVAL;

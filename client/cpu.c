@@ -154,6 +154,8 @@ static void bounce_move(char *dst, const char *src, uint64_t len, bool backward)
 		n = len - done < sizeof(buf) ? len - done : sizeof(buf);
 		at = backward ? len - done - n : done;
 		memcpy(buf, src + at, n);
+		/* The compiler may not make one memmove() of the two: it trusts addresses. */
+		__asm__ __volatile__("" : : "r"(buf) : "memory");
 		memcpy(dst + at, buf, n);
 	}
 }

@@ -98,6 +98,7 @@ static void queue_free(struct amux_queue *q, bool unmap)
 	if (q->cq_efd >= 0)
 		close(q->cq_efd);
 	free(q->done);
+	free(q->todo);
 	free(q->slots);
 	free(q);
 }
@@ -119,7 +120,8 @@ static struct amux_queue *queue_new(struct amux *a, uint32_t entries)
 	q->unsent = AMUX_SLOT_NONE;
 	q->slots = calloc(entries, sizeof(*q->slots));
 	q->done = calloc(entries, sizeof(*q->done));
-	if (!q->slots || !q->done) {
+	q->todo = calloc(entries, sizeof(*q->todo));
+	if (!q->slots || !q->done || !q->todo) {
 		queue_free(q, true);
 		return NULL;
 	}
@@ -301,7 +303,7 @@ int amux_arm(struct amux_queue *q)
 	amux_queue_flush(q);
 	amux_queue_drain(q);
 	q->armed = true;
-	if (q->done_head != q->done_tail || q->working || q->ready)
+	if (q->done_head != q->done_tail || q->working || q->todo_head != q->todo_tail || q->ready)
 		return 1;
 	if (q->dead)
 		return 0;

@@ -3,7 +3,7 @@
  * queue.h - one queue of a connection: its rings and every request in flight.
  *
  *	FREE --amux_get_sqe()--> PREPARED --amux_submit()--> READY --queue_flush()--> SENT
- *	SENT --CQE--> FREE        SENT --DECLINED--> the job, done by this CPU --> FREE
+ *	SENT --CQE--> FREE        SENT --DECLINED--> todo, done by this CPU --> FREE
  *	SENT --broker died--> FREE, -EIO        READY, broker dead --> this CPU --> FREE
  *
  * What is in flight is bounded by @entries from amux_get_sqe() until the application has
@@ -53,6 +53,8 @@ struct amux_queue {
 	uint32_t ready;	   /* of them: submitted, not in the ring yet */
 	uint32_t sent;	   /* of them: with the broker */
 
+	struct amux_sqe *todo; /* declined, in CQ order: a ring of @entries */
+	uint32_t todo_head, todo_tail;
 	struct amux_job job; /* the declined request in work */
 	bool working;
 	uint32_t declined_done;

@@ -72,9 +72,9 @@ struct fake {
 	int32_t error;
 	uint64_t cpu_bps;
 	uint32_t n_regions, n_queues;
-	uint32_t taken;	 /* SQEs, by all queues */
-	uint32_t early;	 /* fences that would have run before their turn */
-	uint64_t bps;	 /* what the ring header promises */
+	uint32_t taken; /* SQEs, by all queues */
+	uint32_t early; /* fences that would have run before their turn */
+	uint64_t bps;	/* what the ring header promises */
 	struct {
 		char *map;
 		uint64_t size;
@@ -153,7 +153,9 @@ static void fake_welcome(struct fake *f, uint64_t cookie)
 static void fake_register(struct fake *f, const struct amux_msg_register *msg, int fd)
 {
 	struct amux_msg_registered r = {
-		.hdr = { .type = AMUX_MSG_REGISTERED, .len = sizeof(r), .cookie = msg->hdr.cookie },
+		.hdr = { .type = AMUX_MSG_REGISTERED,
+			 .len = sizeof(r),
+			 .cookie = msg->hdr.cookie },
 		.region = ++f->n_regions,
 		.flags = msg->flags,
 	};
@@ -262,7 +264,7 @@ static void fake_answer(struct fake *f, struct fake_queue *q, const struct amux_
 		c.status = AMUX_STATUS_DECLINED;
 		q->declined++;
 	} else if (mode == FAKE_ERROR) {
-		c.status = f->error;
+		c.status = amux_load_relaxed(&f->error);
 		c.field = AMUX_FIELD_LEN;
 	} else if (s->op == AMUX_OP_COPY) {
 		memmove(fake_ptr(f, s, 1), fake_ptr(f, s, 0), s->len);
@@ -281,6 +283,7 @@ static bool fake_fence_open(const struct fake_queue *q)
 
 static void fake_serve(struct fake *f, struct fake_queue *q)
 {
+	uint32_t before = q->ring.cq_tail;
 	struct amux_sqe s;
 
 	for (;;) {
@@ -303,7 +306,7 @@ static void fake_serve(struct fake *f, struct fake_queue *q)
 		}
 		fake_answer(f, q, &s);
 	}
-	if (amux_cq_publish(&q->ring))
+	if (q->ring.cq_tail != before && amux_cq_publish(&q->ring))
 		eventfd_write(q->cq_efd, 1);
 }
 
@@ -338,7 +341,8 @@ static void *fake_run(void *arg)
 		uint64_t count;
 
 		for (uint32_t i = 0; i < f->n_queues; i++)
-			p[3 + i] = (struct pollfd){ .fd = f->queues[i].sq_efd, .events = POLLIN };
+			p[3 + i] =
+				(struct pollfd){ .fd = f->queues[i].sq_efd, .events = POLLIN };
 		poll(p, 3 + f->n_queues, fake_may_sleep(f) ? -1 : 0);
 		if (p[0].revents)
 			break;
@@ -528,7 +532,8 @@ START_TEST(socket_path_in_tmp_must_be_ours)
 	ck_assert_int_eq(seteuid(uid), 0);
 	ck_assert_int_eq(amux_socket_path(NULL, buf, sizeof(buf)), 0);
 	ck_assert_int_eq(seteuid(0), 0);
-	ck_assert_str_eq(buf, "/run/accelmux/accelmux.sock"); /* root's directory: not believed */
+	ck_assert_str_eq(buf,
+			 "/run/accelmux/accelmux.sock"); /* root's directory: not believed */
 	ck_assert_int_eq(chown(dir, uid, uid), 0);
 	ck_assert_int_eq(seteuid(uid), 0);
 	ck_assert_int_eq(amux_socket_path(NULL, buf, sizeof(buf)), 0);
@@ -587,8 +592,8 @@ END_TEST
 START_TEST(connect_survives_any_welcome)
 {
 	static const int expect[HELLO_COUNT] = {
-		[HELLO_GOOD] = 0,	     [HELLO_SHORT] = -EPROTO,  [HELLO_LONG] = -EPROTO,
-		[HELLO_NO_FD] = -EPROTO,     [HELLO_COOKIE] = -EPROTO, [HELLO_TYPE] = -EPROTO,
+		[HELLO_GOOD] = 0,	   [HELLO_SHORT] = -EPROTO,  [HELLO_LONG] = -EPROTO,
+		[HELLO_NO_FD] = -EPROTO,   [HELLO_COOKIE] = -EPROTO, [HELLO_TYPE] = -EPROTO,
 		[HELLO_VERSION] = -EPROTO, [HELLO_ERROR] = -EUSERS,  [HELLO_HANGUP] = -EPROTO,
 	};
 	struct fake f = { 0 };
@@ -702,8 +707,8 @@ static struct amux_sqe random_sqe(const uint32_t region[2])
 		s.offset[0] = rnd(ARENA - (uint32_t)s.len);
 		s.offset[1] = (s.offset[0] + near) % (ARENA - s.len);
 		if (rnd(2)) /* a little apart: overlaps in either direction */
-			s.offset[1] = s.offset[0] < 64 ? s.offset[0] + rnd(64) :
-							 s.offset[0] - rnd(64);
+			s.offset[1] = s.offset[0] < 64 ? s.offset[0] + rnd(64)
+						       : s.offset[0] - rnd(64);
 		if (s.offset[1] > ARENA - s.len)
 			s.offset[1] = ARENA - s.len;
 	} else if (s.op == AMUX_OP_FILL) {
@@ -764,8 +769,9 @@ START_TEST(cpu_ops_match_plain_c)
 		c = run_job(a, &s);
 		ck_assert_msg(!c.status && c.result == want && c.bytes == s.len &&
 				      !memcmp(copy, map[1], ARENA),
-			      "op %u, %lu -> %lu, %lu bytes: status %d field %u result %lu/%lu", s.op,
-			      s.offset[0], s.offset[1], s.len, c.status, c.field, c.result, want);
+			      "op %u, %lu -> %lu, %lu bytes: status %d field %u result %lu/%lu",
+			      s.op, s.offset[0], s.offset[1], s.len, c.status, c.field,
+			      c.result, want);
 	}
 	amux_close(a);
 	close(fd);
@@ -842,10 +848,7 @@ START_TEST(cpu_refuses_wrong_requests)
 		    .len = 1 },
 		  -EINVAL,
 		  AMUX_FIELD_OFFSET2 },
-		{ { .op = AMUX_OP_COPY_CRC,
-		    .region = { r, r },
-		    .offset = { 0, 9 },
-		    .len = 10 },
+		{ { .op = AMUX_OP_COPY_CRC, .region = { r, r }, .offset = { 0, 9 }, .len = 10 },
 		  -EINVAL,
 		  AMUX_FIELD_OFFSET1 },
 		{ { .op = AMUX_OP_DUALCAST,
@@ -1392,8 +1395,8 @@ START_TEST(copy_by_every_path)
 	scribble(p, 256 * KIB);
 
 	ck_assert_int_eq(amux_copy(a, p, p, 0), 0);
-	ck_assert_int_eq(amux_copy(a, p + 64 * KIB, p, 64), 0);	       /* small */
-	ck_assert_int_eq(amux_copy(a, plain, p, 64 * KIB), 0);	       /* not shared */
+	ck_assert_int_eq(amux_copy(a, p + 64 * KIB, p, 64), 0); /* small */
+	ck_assert_int_eq(amux_copy(a, plain, p, 64 * KIB), 0);	/* not shared */
 	ck_assert_int_eq(memcmp(plain, p, 64 * KIB), 0);
 	ck_assert_int_eq(amux_copy(NULL, p + 64 * KIB, p, 1 * KIB), 0); /* no handle */
 	ck_assert_int_eq(memcmp(p + 64 * KIB, p, KIB), 0);
@@ -1433,13 +1436,13 @@ START_TEST(copy_by_every_path)
 	amux_store_release(&f.mode, FAKE_DECLINE);
 	ck_assert_int_eq(amux_copy(a, p + 64 * KIB, p + 1, 64 * KIB - 1), 0);
 	ck_assert_uint_eq(stats_of(a).sync_cpu, 7);
-	f.error = -EIO;
+	amux_store_relaxed(&f.error, -EIO);
 	amux_store_release(&f.mode, FAKE_ERROR);
 	ck_assert_int_eq(amux_copy(a, p + 128 * KIB, p + 2, 64 * KIB), 0);
 	ck_assert_int_eq(memcmp(p + 128 * KIB, p + 2, 64 * KIB), 0);
 	ck_assert_uint_eq(stats_of(a).sync_cpu, 8);
 	ck_assert_int_eq(amux_copy(a, p + 8, p, 64 * KIB), -EIO);
-	f.error = -EAGAIN;
+	amux_store_relaxed(&f.error, -EAGAIN);
 	amux_store_release(&f.mode, FAKE_ERROR);
 	ck_assert_int_eq(amux_copy(a, p + 8, p, 64 * KIB), 0);
 	ck_assert_int_eq(memcmp(plain, p + 8, 64 * KIB), 0);

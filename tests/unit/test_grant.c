@@ -35,12 +35,15 @@ static void setup(void)
 				   .kernel_min_pages = 32,
 				   .reason_mask = ~0u,
 				   .loan_ns = 4 * MS };
-	plan.share[0][AMUX_CLASS_KERNEL] =
-		(struct amux_plan_share){ .engine_mask = 0xf, .reserve_bps = 8000000000,
-					  .limit_bps = AMUX_BPS_MAX, .cap_bytes = CHUNK };
-	plan.share[0][AMUX_CLASS_USER] =
-		(struct amux_plan_share){ .engine_mask = 0xf, .reserve_bps = 22000000000,
-					  .limit_bps = AMUX_BPS_MAX, .cap_bytes = CHUNK, .lend = 1 };
+	plan.share[0][AMUX_CLASS_KERNEL] = (struct amux_plan_share){ .engine_mask = 0xf,
+								     .reserve_bps = 8000000000,
+								     .limit_bps = AMUX_BPS_MAX,
+								     .cap_bytes = CHUNK };
+	plan.share[0][AMUX_CLASS_USER] = (struct amux_plan_share){ .engine_mask = 0xf,
+								   .reserve_bps = 22000000000,
+								   .limit_bps = AMUX_BPS_MAX,
+								   .cap_bytes = CHUNK,
+								   .lend = 1 };
 }
 
 static void write_at(uint64_t now)
@@ -348,7 +351,8 @@ static void *race_reader(void *arg)
 		if (grant_read(lk.grant, &g) || !g.flags)
 			continue;
 		i++;
-		if (g.dev[0].reserve_bps != g.min_pages || g.dev[1].engine_mask != g.min_pages ||
+		if (g.dev[0].reserve_bps != g.min_pages ||
+		    g.dev[1].engine_mask != g.min_pages ||
 		    g.dev[0].est_wait_ns != g.min_pages * MS || g.cpu_bps != g.min_pages ||
 		    g.written_ns != g.min_pages)
 			++*torn;

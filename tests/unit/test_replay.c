@@ -30,12 +30,13 @@
 
 enum fake_mode {
 	FAKE_OK,
-	FAKE_FAIL,    /* an error, nothing copied */
-	FAKE_PARTIAL, /* a page fault after 5000 bytes */
-	FAKE_LOSE,    /* no answer until fake_release() */
-	FAKE_REFUSE,  /* submit() says -EIO */
-	FAKE_FULL,    /* submit() takes nothing */
-	FAKE_CORRUPT, /* copies, but flips a bit */
+	FAKE_FAIL,     /* an error, nothing copied */
+	FAKE_PARTIAL,  /* a page fault after 5000 bytes */
+	FAKE_LOSE,     /* no answer until the mode changes */
+	FAKE_LOSE_ONE, /* none for the oldest, the others overtake it */
+	FAKE_REFUSE,   /* submit() says -EIO */
+	FAKE_FULL,     /* submit() takes nothing */
+	FAKE_CORRUPT,  /* copies, but flips a bit */
 };
 
 #define FAKE_QUEUE 256
@@ -50,7 +51,7 @@ struct fake {
 	unsigned int delay_us; /* per descriptor */
 	struct dsa_hw_desc queue[FAKE_QUEUE];
 	unsigned int engine[FAKE_QUEUE];
-	unsigned int n; /* queued */
+	unsigned int n;		   /* queued */
 	uint64_t bytes, max_bytes; /* in flight now, at most */
 	unsigned int count[ENGINE_MAX], max_count;
 	unsigned int total, largest; /* descriptors seen; bytes of the largest */
@@ -64,6 +65,7 @@ static void fake_execute(const struct dsa_hw_desc *d, enum fake_mode mode)
 	uint8_t status = DSA_COMP_SUCCESS;
 
 	if (mode == FAKE_FAIL) {
+		rec->bytes_completed = len; /* means nothing with this status */
 		len = 0;
 		status = DSA_COMP_HW_ERR1;
 	} else if (mode == FAKE_PARTIAL) {
@@ -86,9 +88,9 @@ static void *fake_thread(void *arg)
 	while (!f->stop) {
 		struct dsa_hw_desc d;
 		enum fake_mode mode = f->mode;
-		unsigned int delay = f->delay_us;
+		unsigned int delay = f->delay_us, at = mode == FAKE_LOSE_ONE;
 
-		if (!f->n || mode == FAKE_LOSE) {
+		if (f->n <= at || mode == FAKE_LOSE) {
 			pthread_cond_wait(&f->cond, &f->lock);
 			continue;
 		}
@@ -96,12 +98,12 @@ static void *fake_thread(void *arg)
 		if (delay)
 			usleep(delay);
 		pthread_mutex_lock(&f->lock);
-		d = f->queue[0];
+		d = f->queue[at];
 		f->bytes -= d.xfer_size;
-		f->count[f->engine[0]]--;
+		f->count[f->engine[at]]--;
 		f->n--;
-		memmove(&f->queue[0], &f->queue[1], f->n * sizeof(f->queue[0]));
-		memmove(&f->engine[0], &f->engine[1], f->n * sizeof(f->engine[0]));
+		memmove(&f->queue[at], &f->queue[at + 1], (f->n - at) * sizeof(f->queue[0]));
+		memmove(&f->engine[at], &f->engine[at + 1], (f->n - at) * sizeof(f->engine[0]));
 		fake_execute(&d, mode);
 		device_kernel_completed(&f->dev);
 	}
@@ -229,7 +231,8 @@ static void setup(void)
 				   .loan_ns = 20 * MS };
 	for (unsigned int i = 0; i < 2; i++)
 		plan.share[i][AMUX_CLASS_KERNEL] =
-			(struct amux_plan_share){ .engine_mask = 0x3, .reserve_bps = 30 * GB,
+			(struct amux_plan_share){ .engine_mask = 0x3,
+						  .reserve_bps = 30 * GB,
 						  .limit_bps = AMUX_BPS_MAX,
 						  .cap_bytes = 2 * CHUNK };
 	cfg = (struct replay_config){ .path = path, .verify = true, .time_scale = 1 };
@@ -324,7 +327,7 @@ static void run(const char *text, uint64_t batches)
 	finish();
 }
 
-#define FOUR                                                       \
+#define FOUR                                              \
 	HEAD "0 mbind 512 0 40\n0 compaction 200 0 200\n" \
 	     "1000 damon 64 0 64\n3000 syscall 1024 9 1\n"
 #define FOUR_PAGES 1800u
@@ -342,7 +345,7 @@ START_TEST(engine_moves_all)
 	ck_assert_uint_eq(demand->reason_batches[AMUX_REASON_DAMON], 1);
 	ck_assert_uint_eq(demand->magic, AMUX_GRANT_MAGIC);
 	ck_assert_uint_gt(demand->alone_ns, 0);
-	ck_assert_uint_gt(demand->cpu_ns, demand->alone_ns / 1000);
+	ck_assert_uint_gt(demand->cpu_ns, 0);
 	/* contiguous runs are merged, chunk, cap and WQ size are kept */
 	ck_assert_uint_le(fake[0].total, 40 + 200 + 64 + 64 + 16);
 	ck_assert_uint_eq(fake[0].largest, CHUNK);
@@ -491,7 +494,8 @@ START_TEST(pacing_rate)
 	took = clock_ns() - begin;
 	finish();
 	ck_assert_uint_gt(demand->engine_bytes, 6u << 20);
-	ck_assert_uint_le(demand->engine_bytes, (4u << 20) + ns_to_bytes(took, 50000000) + CHUNK);
+	ck_assert_uint_le(demand->engine_bytes,
+			  (4u << 20) + ns_to_bytes(took, 50000000) + CHUNK);
 }
 END_TEST
 
@@ -502,8 +506,8 @@ START_TEST(modelled_cpu)
 	cfg.cpu_bps = 100000000;
 	run(HEAD "0 mbind 512 0 40\n", 1);
 	ck_assert_uint_ge(demand->batch_ns, expect - MS / 10); /* the stop ends the last nap */
-	ck_assert_uint_lt(demand->batch_ns, expect * 3); /* a loaded host oversleeps */
-	ck_assert_uint_lt(demand->cpu_time_ns, expect); /* it sleeps, it does not spin */
+	ck_assert_uint_lt(demand->batch_ns, expect * 3);       /* a loaded host oversleeps */
+	ck_assert_uint_lt(demand->cpu_time_ns, expect);	       /* it sleeps, it does not spin */
 	ck_assert_uint_eq(demand->cpu_ns, expect);
 }
 END_TEST
@@ -581,24 +585,26 @@ END_TEST
  */
 START_TEST(late_answers)
 {
-	uint64_t before;
+	unsigned int descriptors;
+	uint64_t bytes;
 
 	cfg.timeout_ns = 20 * MS;
 	cfg.loop = true;
-	fake_set(&fake[0], FAKE_LOSE);
+	fake_set(&fake[0], _i ? FAKE_LOSE_ONE : FAKE_LOSE);
 	regrant();
 	start(HEAD "0 mbind 512 0 40\n100000 damon 100 0 100\n");
-	wait_batches(20);
+	wait_batches(10);
 	ck_assert_uint_gt(get(&demand->declined_pages[AMUX_DECLINE_TIMEOUT]), 0);
-	ck_assert_uint_eq(get(&demand->engine_bytes), 0);
-	ck_assert_uint_le(fake_total(&fake[0]), 32);
-	before = fake_total(&fake[0]);
-	usleep(1000);
-	ck_assert_uint_eq(fake_total(&fake[0]), before); /* nothing new while it is late */
+	bytes = get(&demand->engine_bytes);
+	ck_assert_int_eq(bytes > 0, _i);
+	descriptors = fake_total(&fake[0]);
+	wait_batches(20);
+	ck_assert_uint_eq(fake_total(&fake[0]), descriptors); /* nothing new while it is late */
 	fake_set(&fake[0], FAKE_OK);
-	for (unsigned int i = 0; i < 10000000 / STEP && !get(&demand->engine_bytes); i++)
+	for (unsigned int i = 0; i < 10000000 / STEP && get(&demand->engine_bytes) == bytes;
+	     i++)
 		usleep(STEP);
-	ck_assert_uint_gt(get(&demand->engine_bytes), 0); /* and then it is used again */
+	ck_assert_uint_gt(get(&demand->engine_bytes), bytes); /* and then it is used again */
 	finish();
 }
 END_TEST
@@ -664,10 +670,10 @@ static const struct {
 	uint64_t cpu_bps;
 	unsigned int delay_us;
 } stops[] = {
-	{ HEAD "3600000000000 mbind 512 0 40\n", 0, 0 },   /* before the first batch */
-	{ HEAD "0 syscall 5120 9 1\n", 1000000, 0 },	   /* in 20 s of modelled CPU */
-	{ HEAD "0 syscall 5120 9 1\n", 1000000, 1000 },   /* the same with an engine */
-	{ HEAD "0 damon 512 0 512\n", 0, 100 },		   /* in an endless loop */
+	{ HEAD "3600000000000 mbind 512 0 40\n", 0, 0 }, /* before the first batch */
+	{ HEAD "0 syscall 5120 9 1\n", 1000000, 0 },	 /* in 20 s of modelled CPU */
+	{ HEAD "0 syscall 5120 9 1\n", 1000000, 1000 },	 /* the same with an engine */
+	{ HEAD "0 damon 512 0 512\n", 0, 100 },		 /* in an endless loop */
 };
 
 START_TEST(stop_is_prompt)
@@ -730,14 +736,15 @@ START_TEST(soft_device)
 	ck_assert_int_eq(soft_open(&soft, 0, &sc), 0);
 	ck_assert_int_eq(pthread_create(&mux, NULL, soft_progress, NULL), 0);
 	devs[0] = &soft;
-	plan.share[0][AMUX_CLASS_KERNEL] =
-		(struct amux_plan_share){ .engine_mask = 0xf, .limit_bps = AMUX_BPS_MAX,
-					  .cap_bytes = 4 * CHUNK };
+	plan.share[0][AMUX_CLASS_KERNEL] = (struct amux_plan_share){ .engine_mask = 0xf,
+								     .limit_bps = AMUX_BPS_MAX,
+								     .cap_bytes = 4 * CHUNK };
 	cfg.time_scale = sc.time_scale;
 	cfg.cpu_bps = sc.model ? 100000000 : 0;
 	regrant();
 	run(HEAD "0 mbind 512 0 40\n0 compaction 200 0 200\n0 demotion 20 0 20\n"
-		 "100000 damon 64 0 64\n300000 syscall 1024 9 1\n400000 compaction 50 0 50\n", 6);
+		 "100000 damon 64 0 64\n300000 syscall 1024 9 1\n400000 compaction 50 0 50\n",
+	    6);
 	ck_assert_uint_eq(demand->declined_pages[AMUX_DECLINE_BELOW_MIN], 20);
 	ck_assert_uint_eq(demand->engine_bytes, 1850 * PAGE);
 	ck_assert_uint_eq(demand->engine_batches, 5);
@@ -776,7 +783,7 @@ int main(void)
 	tcase_add_loop_test(tc, submission_refused, 0, 2);
 	tcase_add_test(tc, second_device_helps_out);
 	tcase_add_test(tc, devices_share);
-	tcase_add_test(tc, late_answers);
+	tcase_add_loop_test(tc, late_answers, 0, 2);
 	tcase_add_test(tc, answers_never_come);
 	tcase_add_test(tc, withdrawn_in_the_middle);
 	tcase_add_test(tc, corruption_is_seen);

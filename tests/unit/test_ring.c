@@ -76,11 +76,11 @@ START_TEST(bind_rejects_malformed_headers)
 	pair_open(&p, SMALL, SMALL, 0);
 	h = p.map;
 	good = *h;
-#define EXPECT_BAD(change)                                                                      \
-	do {                                                                                    \
-		*h = good;                                                                      \
-		change;                                                                         \
-		ck_assert_int_eq(amux_ring_bind(&r, p.map, bytes), -EPROTO);                    \
+#define EXPECT_BAD(change)                                                   \
+	do {                                                                 \
+		*h = good;                                                   \
+		change;                                                      \
+		ck_assert_int_eq(amux_ring_bind(&r, p.map, bytes), -EPROTO); \
 	} while (0)
 	EXPECT_BAD(h->magic ^= 1);
 	EXPECT_BAD(h->version++);
