@@ -447,6 +447,7 @@ int broker_reload(struct broker *b, char *err, size_t errlen)
 {
 	struct config *cfg;
 	int ret, policy;
+	bool same;
 
 	if (!b->path[0]) {
 		snprintf(err, errlen, "reload: no config file was given (--config)");
@@ -463,11 +464,16 @@ int broker_reload(struct broker *b, char *err, size_t errlen)
 		ret = config_reloadable(&b->cfg, cfg, err, errlen);
 	if (ret)
 		goto out;
+	/* What was switched by hand stands unless the file's own words on it changed. */
 	policy = config_policy_index(cfg->policy);
+	same = !strcmp(cfg->policy, b->cfg.policy) &&
+	       !memcmp(cfg->policy_values[policy], b->cfg.policy_values[policy],
+		       sizeof(cfg->policy_values[policy]));
 	b->cfg = *cfg;
 	broker_apply_tenants(b);
 	broker_apply_tuning(b);
-	ret = broker_set_policy(b, amux_policies[policy], cfg->policy_values[policy]);
+	if (!same)
+		ret = broker_set_policy(b, amux_policies[policy], cfg->policy_values[policy]);
 	if (ret)
 		snprintf(err, errlen, "out of memory");
 out:
