@@ -44,6 +44,7 @@ BROKER_SRC   := $(filter-out $(CLI_SRC) $(DAEMON_SRC),$(sort $(wildcard broker/*
 EXAMPLE_SRC  := $(sort $(wildcard docs/examples/*.c))
 UNIT_SRC     := $(sort $(wildcard tests/unit/test_*.c))
 INTEG_SRC    := $(sort $(wildcard tests/integration/*.c))
+TESTLIB_SRC  := $(sort $(wildcard tests/lib/*.c))
 
 obj = $(patsubst %.c,$(O)/%.o,$(1))
 PUBLIC := $(O)/include/accelmux/accelmux.h $(O)/include/accelmux/abi.h
@@ -110,7 +111,7 @@ $(O)/unit/%: $(O)/tests/unit/%.o $(O)/libbroker.a $(O)/libaccelmux.a
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(BROKER_LD) $(CHECK_LD)
 
-$(O)/integration/%: $(O)/tests/integration/%.o $(O)/libaccelmux.a
+$(O)/integration/%: $(O)/tests/integration/%.o $(call obj,$(TESTLIB_SRC)) $(O)/libaccelmux.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(CLI_LD)

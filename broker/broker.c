@@ -29,6 +29,8 @@ struct node {
 struct broker {
 	struct config cfg;
 	char path[512]; /* config file, "" if none */
+	const char *const *set; /* assignments over it */
+	unsigned int n_set;
 	uint64_t start_ns;
 	uv_loop_t loop;
 	uv_async_t mail, stop;
@@ -327,6 +329,8 @@ static void handle_close(uv_handle_t *handle, void *arg)
 /* Also the way back from a bring-up that failed half-way: everything may be unset. */
 void broker_close(struct broker *b)
 {
+	struct mail *mail;
+
 	if (!b)
 		return;
 	if (b->replay)
@@ -336,6 +340,8 @@ void broker_close(struct broker *b)
 	http_stop(b->http);
 	for (unsigned int i = 0; i < b->host.n_mux; i++)
 		mux_close(&b->mux[i]);
+	while ((mail = mailbox_take(&b->outbox)))
+		mail->done(mail); /* changes that were asked for in the last moment */
 	if (b->replay)
 		replay_close(b->replay);
 	if (b->grant_map)
@@ -443,6 +449,12 @@ static void broker_apply_tuning(struct broker *b)
 	}
 }
 
+void broker_overrides(struct broker *b, const char *const *set, unsigned int n)
+{
+	b->set = set;
+	b->n_set = n;
+}
+
 int broker_reload(struct broker *b, char *err, size_t errlen)
 {
 	struct config *cfg;
@@ -458,6 +470,8 @@ int broker_reload(struct broker *b, char *err, size_t errlen)
 		return -ENOMEM;
 	config_default(cfg);
 	ret = config_load(cfg, b->path, err, errlen);
+	for (unsigned int i = 0; i < b->n_set && !ret; i++)
+		ret = config_override(cfg, b->set[i], err, errlen);
 	if (!ret)
 		ret = config_check(cfg, err, errlen);
 	if (!ret)

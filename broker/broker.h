@@ -28,6 +28,10 @@ void broker_run(struct broker *b);
 /* Ask broker_run() to end.  Any thread, also a signal's loop callback; idempotent. */
 void broker_stop(struct broker *b);
 
+/* Assignments of the command line, applied over the file at every reload.  @set stays the
+ * caller's and must outlive @b. */
+void broker_overrides(struct broker *b, const char *const *set, unsigned int n);
+
 /* Load the config file again, validate, then apply.  0, or -errno and one line; nothing
  * is changed then. */
 int broker_reload(struct broker *b, char *err, size_t errlen);

@@ -24,7 +24,7 @@ enum cli_exit {
 struct cli {
 	const char *socket; /* --socket, or NULL */
 	bool json;
-	int argc;	    /* of the command: argv[0] is its name */
+	int argc; /* of the command: argv[0] is its name */
 	char **argv;
 };
 

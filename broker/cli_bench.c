@@ -28,7 +28,7 @@ enum { OP_COPY, OP_NOOP, OP_FILL, OP_COMPARE, OP_CRC32C, OPS };
 static const char *const op_names[OPS] = { "copy", "noop", "fill", "compare", "crc32c" };
 
 struct slot {
-	uint64_t seq;	  /* of the request it holds */
+	uint64_t seq; /* of the request it holds */
 	uint64_t start_ns;
 	uint64_t expect;  /* result, where the op has one */
 	uint64_t planted; /* COMPARE: this byte of dst differs, or size */
@@ -76,28 +76,30 @@ static int set_option(struct bench *b, const char *key, const char *value)
 					value);
 	} else if (!strcmp(key, "--size")) {
 		if (!cli_parse_bytes(value, &b->size) || !b->size || b->size > 1u << 30)
-			return cli_fail(CLI_USAGE,
-					"bench: --size '%s': expected 1 to 1G bytes, such as 64K",
-					value);
+			return cli_fail(
+				CLI_USAGE,
+				"bench: --size '%s': expected 1 to 1G bytes, such as 64K",
+				value);
 	} else if (!strcmp(key, "--depth")) {
 		if (!cli_parse_bytes(value, &b->depth) || !b->depth ||
 		    b->depth > AMUX_ENTRIES_MAX)
-			return cli_fail(CLI_USAGE, "bench: --depth '%s': expected 1 to %d", value,
-					AMUX_ENTRIES_MAX);
+			return cli_fail(CLI_USAGE, "bench: --depth '%s': expected 1 to %d",
+					value, AMUX_ENTRIES_MAX);
 	} else if (!strcmp(key, "--time")) {
 		if (!cli_parse_time(value, &b->time_ns) || !b->time_ns ||
 		    b->time_ns > 3600 * NSEC_PER_SEC)
-			return cli_fail(CLI_USAGE,
-					"bench: --time '%s': expected up to 3600s, such as 500ms "
-					"or 2s",
-					value);
+			return cli_fail(
+				CLI_USAGE,
+				"bench: --time '%s': expected up to 3600s, such as 500ms "
+				"or 2s",
+				value);
 	} else if (!strcmp(key, "--name")) {
 		size_t len = strlen(value);
 
 		if (!len || len >= AMUX_NAME_LEN)
 			return cli_fail(CLI_USAGE,
-					"bench: --name '%s': expected 1 to %d characters", value,
-					AMUX_NAME_LEN - 1);
+					"bench: --name '%s': expected 1 to %d characters",
+					value, AMUX_NAME_LEN - 1);
 		b->name = value;
 	} else {
 		return cli_fail(CLI_USAGE,
@@ -139,7 +141,8 @@ static int options(struct bench *b, const struct cli *cli)
 			return code;
 	}
 	if (b->size * b->depth > DATA_MAX)
-		return cli_fail(CLI_USAGE, "bench: --size times --depth: expected at most 1T bytes");
+		return cli_fail(CLI_USAGE,
+				"bench: --size times --depth: expected at most 1T bytes");
 	return CLI_OK;
 }
 
@@ -345,8 +348,8 @@ static int open_session(struct bench *b, const char *path)
 static int allocate(struct bench *b)
 {
 	size_t len = b->size * b->depth;
-	bool src = b->op != OP_NOOP && b->op != OP_FILL, dst = b->op != OP_NOOP &&
-							       b->op != OP_CRC32C;
+	bool src = b->op != OP_NOOP && b->op != OP_FILL,
+	     dst = b->op != OP_NOOP && b->op != OP_CRC32C;
 	void *p;
 	int rc = 0;
 
@@ -400,20 +403,18 @@ static json_t *result_json(const struct bench *b, const struct amux_stats *st)
 	double s = (double)(b->end_ns - b->start_ns) / 1e9;
 	uint64_t bytes = b->op == OP_NOOP ? 0 : b->done * b->size;
 
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:I, s:f, s:b,"
-			 " s:I}",
-			 "op", op_names[b->op], "tenant", amux_tenant(b->a), "size_bytes",
-			 (json_int_t)b->size, "depth", (json_int_t)b->depth, "duration_ns",
-			 (json_int_t)(b->end_ns - b->start_ns), "completed",
-			 (json_int_t)b->done, "errors", (json_int_t)b->errors, "bytes",
-			 (json_int_t)bytes, "bytes_per_second", (double)bytes / s,
-			 "ops_per_second", (double)b->done / s, "latency_p50_ns",
-			 (json_int_t)hist_quantile(b->latency.bucket, NULL, 500),
-			 "latency_p99_ns",
-			 (json_int_t)hist_quantile(b->latency.bucket, NULL, 990),
-			 "declined_ratio",
-			 st->submitted ? (double)st->declined / (double)st->submitted : 0.0,
-			 "verified", (int)b->verify, "mismatches", (json_int_t)b->mismatches);
+	return json_pack(
+		"{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:I, s:f, s:b,"
+		" s:I}",
+		"op", op_names[b->op], "tenant", amux_tenant(b->a), "size_bytes",
+		(json_int_t)b->size, "depth", (json_int_t)b->depth, "duration_ns",
+		(json_int_t)(b->end_ns - b->start_ns), "completed", (json_int_t)b->done,
+		"errors", (json_int_t)b->errors, "bytes", (json_int_t)bytes, "bytes_per_second",
+		(double)bytes / s, "ops_per_second", (double)b->done / s, "latency_p50_ns",
+		(json_int_t)hist_quantile(b->latency.bucket, NULL, 500), "latency_p99_ns",
+		(json_int_t)hist_quantile(b->latency.bucket, NULL, 990), "declined_ratio",
+		st->submitted ? (double)st->declined / (double)st->submitted : 0.0, "verified",
+		(int)b->verify, "mismatches", (json_int_t)b->mismatches);
 }
 
 static void print_human(const struct bench *b, const json_t *r)

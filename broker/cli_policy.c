@@ -8,8 +8,8 @@
 
 static void print_params(const json_t *params)
 {
-	static const char *const head[] = { "PARAMETER", "VALUE", "DEFAULT", "MIN", "MAX",
-					    "MEANING" };
+	static const char *const head[] = { "PARAMETER", "VALUE", "DEFAULT",
+					    "MIN",	 "MAX",	  "MEANING" };
 	struct cli_table *t;
 	const json_t *p;
 	size_t i;
@@ -19,7 +19,8 @@ static void print_params(const json_t *params)
 	t = cli_table("lrrrrl");
 	for (i = 0; i < sizeof(head) / sizeof(head[0]); i++)
 		cli_cell(t, "%s", head[i]);
-	json_array_foreach(params, i, p) {
+	json_array_foreach(params, i, p)
+	{
 		cli_cell(t, "%s", cli_string(p, "name"));
 		cli_cell(t, "%s", cli_string(p, "text"));
 		cli_cell(t, "%s", cli_string(p, "default"));
@@ -36,7 +37,8 @@ static void print_policy(const json_t *r)
 	size_t i;
 
 	printf("%s: %s\n", cli_string(r, "policy"), cli_string(r, "summary"));
-	json_array_foreach(json_object_get(r, "in_force"), i, node) {
+	json_array_foreach(json_object_get(r, "in_force"), i, node)
+	{
 		if (*cli_string(node, "reverted"))
 			printf("node %llu runs %s instead: %s\n",
 			       (unsigned long long)cli_int(node, "node"),
@@ -50,7 +52,8 @@ static void print_policies(const json_t *policies)
 	const json_t *p;
 	size_t i;
 
-	json_array_foreach(policies, i, p) {
+	json_array_foreach(policies, i, p)
+	{
 		printf("%s%s%s: %s\n", i ? "\n" : "", cli_string(p, "name"),
 		       json_is_true(json_object_get(p, "active")) ? " (in use)" : "",
 		       cli_string(p, "summary"));
@@ -122,7 +125,8 @@ int cli_policy(const struct cli *cli)
 	if (!strcmp(what, "set"))
 		return policy_set(cli);
 	if (!list && strcmp(what, "get"))
-		return cli_fail(CLI_USAGE, "policy: '%s': expected one of: list, get, set", what);
+		return cli_fail(CLI_USAGE, "policy: '%s': expected one of: list, get, set",
+				what);
 	if (cli->argc > 2)
 		return cli_fail(CLI_USAGE, "policy %s: '%s': expected no argument", what,
 				cli->argv[2]);

@@ -54,8 +54,8 @@ static int connect_to(const char *path, int *out)
 	int fd, rc;
 
 	if (strlen(path) >= sizeof(sun.sun_path))
-		return cli_fail(CLI_USAGE, "%s: expected a path of at most %zu characters", path,
-				sizeof(sun.sun_path) - 1);
+		return cli_fail(CLI_USAGE, "%s: expected a path of at most %zu characters",
+				path, sizeof(sun.sun_path) - 1);
 	strcpy(sun.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
@@ -140,8 +140,8 @@ static int unpack(const char *path, const char *line, json_t **result)
 	*result = json_incref(json_object_get(answer, "result"));
 	if (error) {
 		/* -32602: parameters; what the user typed, therefore. */
-		code = cli_fail(cli_int(error, "code") == (uint64_t)-32602 ? CLI_USAGE :
-									     CLI_FAILED,
+		code = cli_fail(cli_int(error, "code") == (uint64_t)-32602 ? CLI_USAGE
+									   : CLI_FAILED,
 				"%s", cli_string(error, "message"));
 	} else if (!*result) {
 		code = cli_fail(CLI_FAILED, "%s: the answer is not one of an accelmux broker",
@@ -160,8 +160,8 @@ int cli_call(const struct cli *cli, const char *method, json_t *params, json_t *
 	json_t *request;
 	int fd = -1, code, rc;
 
-	request = json_pack("{s:s, s:i, s:s, s:o*}", "jsonrpc", "2.0", "id", 1, "method", method,
-			    "params", params);
+	request = json_pack("{s:s, s:i, s:s, s:o*}", "jsonrpc", "2.0", "id", 1, "method",
+			    method, "params", params);
 	text = request ? json_dumps(request, JSON_COMPACT) : NULL;
 	json_decref(request);
 	if (!text)

@@ -52,7 +52,8 @@ static void reasons_cell(struct cli_table *t, json_t *reasons)
 	json_t *value;
 	size_t n = 0;
 
-	json_object_foreach(reasons, name, value) {
+	json_object_foreach(reasons, name, value)
+	{
 		if (json_integer_value(value) && n < sizeof(buf))
 			n += (size_t)snprintf(buf + n, sizeof(buf) - n, "%s%s %lld",
 					      n ? ", " : "", name,
@@ -85,7 +86,8 @@ static void print_head(const json_t *r)
 	printf("accelmux %s, pid %llu, up %s\n", cli_string(r, "version"),
 	       (unsigned long long)cli_int(r, "pid"), cli_uptime(buf, cli_int(r, "uptime_ns")));
 	printf("Policy       %s\n", cli_string(r, "policy"));
-	json_array_foreach(json_object_get(r, "nodes"), i, node) {
+	json_array_foreach(json_object_get(r, "nodes"), i, node)
+	{
 		if (*cli_string(node, "reverted"))
 			printf("             node %llu runs %s instead: %s\n",
 			       (unsigned long long)cli_int(node, "node"),
@@ -113,7 +115,8 @@ static void print_classes(const json_t *classes)
 
 	for (i = 0; i < sizeof(head) / sizeof(head[0]); i++)
 		cli_cell(t, "%s", head[i]);
-	json_array_foreach(classes, i, c) {
+	json_array_foreach(classes, i, c)
+	{
 		json_t *why = json_object_get(c, "declines");
 
 		if (!json_is_true(json_object_get(c, "present")))
@@ -129,15 +132,15 @@ static void print_classes(const json_t *classes)
 		reasons_cell(t, why ? why : json_object_get(c, "declined_pages"));
 	}
 	cli_table_print(t);
-	puts("Slowdown is the time requests took over what an idle device (ALONE) or the client's "
-	     "CPU would have.");
+	puts("ALONE, CPU: time requests took over what they, and what their own queue held before "
+	     "them,\nwould have taken on an idle device, on the client's CPU.");
 }
 
 static void print_devices(const json_t *devices)
 {
-	static const char *const head[] = { "DEVICE",  "KIND",	 "NODE",       "ENGINES", "RATE",
-					    "BUSY",    "KERNEL", "USER",       "IN FLIGHT",
-					    "WQ FULL", "ERRORS" };
+	static const char *const head[] = { "DEVICE",	 "KIND",    "NODE",   "ENGINES",
+					    "RATE",	 "BUSY",    "KERNEL", "USER",
+					    "IN FLIGHT", "WQ FULL", "ERRORS" };
 	struct cli_table *t = cli_table("llrrrrrrrrr");
 	char buf[CLI_CELL];
 	const json_t *d, *e, *wq;
@@ -145,17 +148,20 @@ static void print_devices(const json_t *devices)
 
 	for (i = 0; i < sizeof(head) / sizeof(head[0]); i++)
 		cli_cell(t, "%s", head[i]);
-	json_array_foreach(devices, i, d) {
+	json_array_foreach(devices, i, d)
+	{
 		const json_t *engines = json_object_get(d, "engines");
 		const json_t *inflight = json_object_get(d, "inflight_bytes");
 		uint64_t bytes[2] = { 0, 0 }, full = 0, errors = 0;
 		size_t n = json_array_size(engines);
 		double busy = 0;
 
-		json_array_foreach(engines, j, e) {
+		json_array_foreach(engines, j, e)
+		{
 			busy += json_number_value(json_object_get(e, "utilisation"));
 			errors += cli_int(e, "errors");
-			json_array_foreach(json_object_get(e, "wqs"), w, wq) {
+			json_array_foreach(json_object_get(e, "wqs"), w, wq)
+			{
 				bytes[w & 1] += cli_int(wq, "bytes");
 				full += cli_int(wq, "full");
 			}
@@ -170,7 +176,8 @@ static void print_devices(const json_t *devices)
 		cli_cell(t, "%s", cli_bytes(buf, bytes[0]));
 		cli_cell(t, "%s", cli_bytes(buf, bytes[1]));
 		cli_cell(t, "%s",
-			 cli_bytes(buf, cli_int(inflight, "kernel") + cli_int(inflight, "user")));
+			 cli_bytes(buf,
+				   cli_int(inflight, "kernel") + cli_int(inflight, "user")));
 		cli_cell(t, "%llu", (unsigned long long)full);
 		cli_cell(t, "%llu", (unsigned long long)errors);
 	}
@@ -201,10 +208,10 @@ int cli_status(const struct cli *cli)
 
 static void print_tenants(const json_t *tenants)
 {
-	static const char *const head[] = { "TENANT", "WEIGHT", "RESERVE",  "LIMIT",	"CONNS",
-					    "MEMORY", "QUEUED", "ENGINE",   "CPU",	"WAIT p50",
-					    "WAIT p99", "vs ALONE", "vs CPU", "FAILED", "DECLINED",
-					    "WHY" };
+	static const char *const head[] = { "TENANT", "WEIGHT",	  "RESERVE",  "LIMIT",
+					    "CONNS",  "MEMORY",	  "QUEUED",   "ENGINE",
+					    "CPU",    "WAIT p50", "WAIT p99", "vs ALONE",
+					    "vs CPU", "FAILED",	  "DECLINED", "WHY" };
 	struct cli_table *t = cli_table("lrrrrrrrrrrrrrrl");
 	char buf[CLI_CELL];
 	const json_t *x;
@@ -212,16 +219,17 @@ static void print_tenants(const json_t *tenants)
 
 	for (i = 0; i < sizeof(head) / sizeof(head[0]); i++)
 		cli_cell(t, "%s", head[i]);
-	json_array_foreach(tenants, i, x) {
+	json_array_foreach(tenants, i, x)
+	{
 		cli_cell(t, "%s", cli_string(x, "name"));
 		cli_cell(t, "%llu", (unsigned long long)cli_int(x, "weight"));
 		cli_cell(t, "%s",
-			 cli_int(x, "reserve_bps") ? cli_rate(buf, cli_int(x, "reserve_bps")) :
-						     "-");
+			 cli_int(x, "reserve_bps") ? cli_rate(buf, cli_int(x, "reserve_bps"))
+						   : "-");
 		cli_cell(t, "%s",
-			 json_is_integer(json_object_get(x, "limit_bps")) ?
-				 cli_rate(buf, cli_int(x, "limit_bps")) :
-				 "-");
+			 json_is_integer(json_object_get(x, "limit_bps"))
+				 ? cli_rate(buf, cli_int(x, "limit_bps"))
+				 : "-");
 		cli_cell(t, "%llu", (unsigned long long)cli_int(x, "connections"));
 		cli_cell(t, "%s", cli_bytes(buf, cli_int(x, "region_bytes")));
 		cli_cell(t, "%s", cli_bytes(buf, cli_int(x, "queued_bytes")));
@@ -256,7 +264,7 @@ int cli_tenants(const struct cli *cli)
 
 static void print_engines(const json_t *devices)
 {
-	static const char *const head[] = { "DEVICE", "ENGINE",	     "BUSY",  "WQ",
+	static const char *const head[] = { "DEVICE",  "ENGINE",   "BUSY",  "WQ",
 					    "ENTRIES", "PRIORITY", "BYTES", "DESCRIPTORS",
 					    "WQ FULL", "ERRORS",   "CPU" };
 	struct cli_table *t = cli_table("lrrlrrrrrrr");
@@ -266,9 +274,12 @@ static void print_engines(const json_t *devices)
 
 	for (i = 0; i < sizeof(head) / sizeof(head[0]); i++)
 		cli_cell(t, "%s", head[i]);
-	json_array_foreach(devices, i, d) {
-		json_array_foreach(json_object_get(d, "engines"), j, e) {
-			json_array_foreach(json_object_get(e, "wqs"), w, wq) {
+	json_array_foreach(devices, i, d)
+	{
+		json_array_foreach(json_object_get(d, "engines"), j, e)
+		{
+			json_array_foreach(json_object_get(e, "wqs"), w, wq)
+			{
 				cli_cell(t, "%s", cli_string(d, "name"));
 				cli_cell(t, "%llu", (unsigned long long)cli_int(e, "engine"));
 				cli_cell(t, "%.1f%%",
@@ -276,7 +287,8 @@ static void print_engines(const json_t *devices)
 						       json_object_get(e, "utilisation")));
 				cli_cell(t, "%s", cli_string(wq, "wq"));
 				cli_cell(t, "%llu", (unsigned long long)cli_int(wq, "entries"));
-				cli_cell(t, "%llu", (unsigned long long)cli_int(wq, "priority"));
+				cli_cell(t, "%llu",
+					 (unsigned long long)cli_int(wq, "priority"));
 				cli_cell(t, "%s", cli_bytes(buf, cli_int(wq, "bytes")));
 				cli_cell(t, "%llu",
 					 (unsigned long long)cli_int(wq, "descriptors"));

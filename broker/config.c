@@ -64,8 +64,8 @@ static const struct key keys[] = {
 	{ "broker", "max_queues", KEY_U32, FIELD(max_queues), true, AMUX_UNIT_COUNT, 1, 1024 },
 	{ "broker", "max_entries", KEY_U32, FIELD(max_entries), true, AMUX_UNIT_COUNT, 2,
 	  32768 },
-	{ "broker", "max_region_size", KEY_U64, FIELD(max_region_bytes), true,
-	  AMUX_UNIT_BYTES, 4096, 64 * TIB },
+	{ "broker", "max_region_size", KEY_U64, FIELD(max_region_bytes), true, AMUX_UNIT_BYTES,
+	  4096, 64 * TIB },
 	{ "broker", "max_tenant_memory", KEY_MAX, FIELD(max_tenant_bytes), true,
 	  AMUX_UNIT_BYTES, 4096, 64 * TIB },
 	{ "soft", "devices", KEY_U32, FIELD(devices), false, AMUX_UNIT_COUNT, 1,
@@ -88,10 +88,10 @@ static const struct key keys[] = {
 	{ "soft", "time_scale", KEY_U64, FIELD(time_scale_given), false, AMUX_UNIT_COUNT, 1,
 	  100000 },
 	{ "soft", "desc_time", KEY_U64, FIELD(soft.desc_ns), false, AMUX_UNIT_NS, 0, 1000000 },
-	{ "soft", "engine_rate", KEY_U64, FIELD(soft.engine_bps), false, AMUX_UNIT_BPS,
-	  1000000, 1000000000000 },
-	{ "soft", "fabric_rate", KEY_U64, FIELD(soft.fabric_bps), false, AMUX_UNIT_BPS,
-	  1000000, 1000000000000 },
+	{ "soft", "engine_rate", KEY_U64, FIELD(soft.engine_bps), false, AMUX_UNIT_BPS, 1000000,
+	  1000000000000 },
+	{ "soft", "fabric_rate", KEY_U64, FIELD(soft.fabric_bps), false, AMUX_UNIT_BPS, 1000000,
+	  1000000000000 },
 };
 
 #define N_KEYS (sizeof(keys) / sizeof(keys[0]))
@@ -256,8 +256,8 @@ static int parse_string(const char *value, char *out, size_t size, const char *w
 	size_t len = strlen(value);
 
 	if (!len || len >= size)
-		return fail(err, errlen, "'%s': expected %s of 1 to %zu characters", value, what,
-			    size - 1);
+		return fail(err, errlen, "'%s': expected %s of 1 to %zu characters", value,
+			    what, size - 1);
 	memset(out, 0, size); /* config_reloadable() compares the whole field */
 	memcpy(out, value, len);
 	return 0;
@@ -316,8 +316,8 @@ static int set_kernel(struct config *cfg, const char *value, const char *dir, ch
 	else
 		n = snprintf(cfg->kernel, sizeof(cfg->kernel), "replay:%s/%s", dir, file);
 	if (n < 0 || (size_t)n >= sizeof(cfg->kernel))
-		return fail(err, errlen, "'%s': expected a path of at most %zu characters", value,
-			    sizeof(cfg->kernel) - sizeof("replay:"));
+		return fail(err, errlen, "'%s': expected a path of at most %zu characters",
+			    value, sizeof(cfg->kernel) - sizeof("replay:"));
 	return 0;
 }
 
@@ -356,8 +356,8 @@ static int set_metrics(struct config *cfg, const char *value, char *err, size_t 
 			    err, errlen);
 }
 
-static int key_other(const struct key *k, struct config *cfg, const char *value, const char *dir,
-		     char *err, size_t errlen)
+static int key_other(const struct key *k, struct config *cfg, const char *value,
+		     const char *dir, char *err, size_t errlen)
 {
 	if (!strcmp(k->name, "kernel"))
 		return set_kernel(cfg, value, dir, err, errlen);
@@ -369,8 +369,9 @@ static int key_other(const struct key *k, struct config *cfg, const char *value,
 /* ------------------------------------------------------------------- tenants */
 
 /* A number, or a name that @lookup knows. */
-static int parse_id(const char *value, const char *what, int (*lookup)(const char *, uint32_t *),
-		    uint32_t *out, char *err, size_t errlen)
+static int parse_id(const char *value, const char *what,
+		    int (*lookup)(const char *, uint32_t *), uint32_t *out, char *err,
+		    size_t errlen)
 {
 	char *end;
 	unsigned long long v;
@@ -385,8 +386,8 @@ static int parse_id(const char *value, const char *what, int (*lookup)(const cha
 	} else if (*value && !lookup(value, out)) {
 		return 0;
 	}
-	return fail(err, errlen, "'%s': expected the number or name of a %s of this host", value,
-		    what);
+	return fail(err, errlen, "'%s': expected the number or name of a %s of this host",
+		    value, what);
 }
 
 static int lookup_user(const char *name, uint32_t *out)
@@ -544,9 +545,9 @@ static int set_key(struct config *cfg, const char *section, const char *name, co
 	if (rc)
 		return fail(err, errlen, "[%s] %s = %s", section, name, why);
 	/* What is given wins over the model's default whichever comes first. */
-	cfg->soft.time_scale = !cfg->soft.model	     ? 1 :
-			       cfg->time_scale_given ? cfg->time_scale_given :
-						       CONFIG_MODEL_TIME_SCALE;
+	cfg->soft.time_scale = !cfg->soft.model	       ? 1
+			       : cfg->time_scale_given ? cfg->time_scale_given
+						       : CONFIG_MODEL_TIME_SCALE;
 	return 0;
 }
 
@@ -592,8 +593,8 @@ static char *read_line(char *buf, int size, void *arg)
 	l->line++;
 	len = strlen(buf);
 	if (!len || (buf[len - 1] != '\n' && !feof(l->file))) {
-		snprintf(why, sizeof(why),
-			 "expected lines of text of at most %d characters", size - 3);
+		snprintf(why, sizeof(why), "expected lines of text of at most %d characters",
+			 size - 3);
 		load_fail(l, l->line, -EINVAL, why);
 		return NULL;
 	}
@@ -608,8 +609,7 @@ static char *read_line(char *buf, int size, void *arg)
 	if (!end)
 		return buf; /* libinih complains */
 	len = (size_t)(end - buf - 1);
-	if (end[1 + strspn(end + 1, " \t\r\n")] &&
-	    end[1 + strspn(end + 1, " \t")] != ';') {
+	if (end[1 + strspn(end + 1, " \t\r\n")] && end[1 + strspn(end + 1, " \t")] != ';') {
 		load_fail(l, l->line, -EINVAL, "expected nothing after ']'");
 		return NULL;
 	}
@@ -755,8 +755,8 @@ static int check_tenant(const struct config_tenant *t, char *err, size_t errlen)
 		return 0;
 	param_format(t->reserve_bps, AMUX_UNIT_BPS, reserve, sizeof(reserve));
 	param_format(t->limit_bps, AMUX_UNIT_BPS, limit, sizeof(limit));
-	return fail(err, errlen, "[tenant %s] reserve = %s: expected at most limit = %s", t->name,
-		    reserve, limit);
+	return fail(err, errlen, "[tenant %s] reserve = %s: expected at most limit = %s",
+		    t->name, reserve, limit);
 }
 
 int config_check(const struct config *cfg, char *err, size_t errlen)
@@ -774,9 +774,10 @@ int config_check(const struct config *cfg, char *err, size_t errlen)
 			    "model = on, or no time_scale",
 			    (unsigned long long)cfg->time_scale_given);
 	if (cfg->soft.model && cfg->own_core)
-		return fail(err, errlen,
-			    "[broker] own_core = on with [soft] model = on: expected one of them "
-			    "off (a modelled device is no CPU)");
+		return fail(
+			err, errlen,
+			"[broker] own_core = on with [soft] model = on: expected one of them "
+			"off (a modelled device is no CPU)");
 	for (unsigned int i = 0; i < CONFIG_POLICIES && amux_policies[i]; i++) {
 		rc = policy_check(amux_policies[i], cfg->policy_values[i], why, sizeof(why));
 		if (rc)
@@ -798,8 +799,8 @@ static int same_keys(const struct key *table, size_t n, const void *a, const voi
 	for (size_t i = 0; i < n; i++) {
 		const struct key *k = &table[i];
 
-		if (!k->reload && memcmp((const char *)a + k->offset,
-					 (const char *)b + k->offset, k->size))
+		if (!k->reload &&
+		    memcmp((const char *)a + k->offset, (const char *)b + k->offset, k->size))
 			return fail(err, errlen, "[%s] %s: a change needs a restart",
 				    label ? label : k->section, k->name);
 	}

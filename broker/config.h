@@ -41,16 +41,16 @@ struct config_tenant {
 
 struct config {
 	/* [broker] */
-	char socket[108];	 /* session socket */
-	char control[108];	 /* control socket */
-	char metrics_addr[64];	 /* "127.0.0.1:9437", "" : off */
+	char socket[108];      /* session socket */
+	char control[108];     /* control socket */
+	char metrics_addr[64]; /* "127.0.0.1:9437", "" : off */
 	char policy[32];
-	char kernel[512];	 /* "none", "replay:FILE"; FILE made relative to the config file */
+	char kernel[512]; /* "none", "replay:FILE"; FILE made relative to the config file */
 	bool replay_loop, replay_verify;
-	uint64_t epoch_ns;	 /* unscaled; default 1 ms */
-	uint64_t spin_ns;	 /* the mux polls this long before it sleeps; default 20 us */
-	uint64_t cpu_bps;	 /* CPU copy rate of clients and kernel, unscaled */
-	bool own_core;		 /* soft, no model: the operator gave the broker a core */
+	uint64_t epoch_ns; /* unscaled; default 1 ms */
+	uint64_t spin_ns;  /* the mux polls this long before it sleeps; default 20 us */
+	uint64_t cpu_bps;  /* CPU copy rate of clients and kernel, unscaled */
+	bool own_core;	   /* soft, no model: the operator gave the broker a core */
 	uint32_t max_connections, max_regions, max_queues, max_entries; /* last three: each */
 	uint64_t max_region_bytes;
 	uint64_t max_tenant_bytes; /* registered memory of one tenant */
@@ -58,8 +58,8 @@ struct config {
 	unsigned int devices; /* per node */
 	struct soft_config soft;
 	uint64_t time_scale_given; /* 0: not given, soft.time_scale is the default */
-	/* [policy NAME]: parameters by policy */
-	uint64_t policy_values[CONFIG_POLICIES][AMUX_POLICY_PARAMS]; /* in the order of amux_policies[] */
+	/* [policy NAME]: parameters by policy, in the order of amux_policies[] */
+	uint64_t policy_values[CONFIG_POLICIES][AMUX_POLICY_PARAMS];
 	/* [tenant NAME] */
 	unsigned int n_tenants;
 	struct config_tenant tenants[CONFIG_TENANTS_MAX];

@@ -22,6 +22,7 @@ struct conn_op {
 	struct mail mail;
 	struct conn *conn;
 	uint64_t cookie;
+	uint32_t region; /* REGION_ADD: its id; the region's own may be the mux thread's again */
 	struct conn_queue *cq;
 	int ring_fd; /* QUEUE_ADD: to be passed and closed */
 };
@@ -116,7 +117,7 @@ static void region_drop(struct conn *c, struct region *r)
 			c->regions[i].region = NULL;
 	c->n_regions--;
 	c->tenant->regions--;
-	c->tenant->region_bytes -= r->size;
+	c->tenant->region_bytes -= r->mapped;
 	region_unmap(r);
 }
 
@@ -129,11 +130,11 @@ static void queue_drop(struct conn *c, struct conn_queue *cq)
 	free(cq);
 }
 
-static void answer_region(struct conn *c, uint64_t cookie, const struct region *r)
+static void answer_region(struct conn *c, const struct conn_op *op, const struct region *r)
 {
 	struct amux_msg_registered m = {
-		.hdr = { AMUX_MSG_REGISTERED, sizeof(m), cookie },
-		.region = r->id,
+		.hdr = { AMUX_MSG_REGISTERED, sizeof(m), op->cookie },
+		.region = op->region,
 		.flags = r->readonly ? AMUX_REGION_READONLY : 0,
 	};
 
@@ -161,7 +162,7 @@ static void op_done(struct mail *mail)
 	c->ops--;
 	switch (mail->type) {
 	case MAIL_REGION_ADD:
-		answer_region(c, op->cookie, mail->arg);
+		answer_region(c, op, mail->arg);
 		break;
 	case MAIL_QUEUE_ADD:
 		answer_queue(c, op->cookie, op->cq->queue, op->ring_fd);
@@ -299,6 +300,17 @@ static void conn_register(struct conn *c, const struct amux_msg_register *m, int
 		conn_error(c, m->hdr.cookie, ret, "REGISTER: %s", err);
 		return;
 	}
+	/* A region is the whole file: a sparse one of terabytes would eat up our address space. */
+	if (r->mapped > cfg->max_region_bytes ||
+	    r->mapped > cfg->max_tenant_bytes - c->tenant->region_bytes) {
+		conn_error(c, m->hdr.cookie, -ENOSPC,
+			   "REGISTER: the memfd has %llu bytes: expected at most %llu (max_region_size) "
+			   "and %llu (max_tenant_memory)",
+			   (unsigned long long)r->mapped, (unsigned long long)cfg->max_region_bytes,
+			   (unsigned long long)(cfg->max_tenant_bytes - c->tenant->region_bytes));
+		region_unmap(r);
+		return;
+	}
 	op = op_new(c, MAIL_REGION_ADD, m->hdr.cookie);
 	if (!op) {
 		region_unmap(r);
@@ -313,7 +325,8 @@ static void conn_register(struct conn *c, const struct amux_msg_register *m, int
 	c->regions[slot].id = r->id;
 	c->n_regions++;
 	c->tenant->regions++;
-	c->tenant->region_bytes += r->size;
+	c->tenant->region_bytes += r->mapped;
+	op->region = r->id;
 	op->mail.arg = r;
 	op_post(op);
 }
@@ -600,7 +613,10 @@ void conn_close(struct conn *c, const char *why)
 			c->name[0] ? c->name : "?", (int)c->pid, (unsigned int)c->uid, why);
 	c->removed = c->state == CONN_HELLO; /* the mux never knew it */
 	c->state = CONN_CLOSING;
-	shutdown(c->fd, SHUT_RDWR);
+	/*
+	 * The socket itself stays open until nothing of the client is on an engine: a live one
+	 * takes the hang-up as leave to reuse its buffers.
+	 */
 	uv_close((uv_handle_t *)&c->sock, handle_closed);
 	uv_close((uv_handle_t *)&c->hello, handle_closed);
 	if (c->pidfd >= 0)

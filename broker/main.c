@@ -95,6 +95,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "accelmuxd: %s\n", err);
 		return 1;
 	}
+	broker_overrides(b, set, n_set);
 	broker_watch_signals(b);
 	fprintf(stderr, "accelmuxd: serving %s, policy %s, kernel %s\n", cfg.socket, cfg.policy,
 		cfg.kernel);

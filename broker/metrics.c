@@ -33,6 +33,7 @@ struct snapshot {
 	struct status_node *nodes;
 	unsigned int n_nodes;
 	struct status_tenant *tenants;
+	struct flow_stats *flows; /* what tenants[i].stats points to */
 	unsigned int n_tenants;
 	struct flow_stats users;
 	struct report_kernel kernel;
@@ -271,7 +272,8 @@ static void write_kernel(FILE *f, const struct snapshot *s)
 	family(f, "kernel_", "declined_pages_total", "counter",
 	       "Pages left to the CPU, by reason.");
 	for (unsigned int i = 0; i < AMUX_DECLINE_COUNT; i++) {
-		sample(f, "kernel_", "declined_pages_total", "reason", report_kernel_declines[i]);
+		sample(f, "kernel_", "declined_pages_total", "reason",
+		       report_kernel_declines[i]);
 		count(f, k->declined_pages[i]);
 	}
 	family(f, "kernel_", "batch_seconds", "histogram",
@@ -393,8 +395,8 @@ static void engine_sample(FILE *f, const char *name, const struct device *dev, u
 	fputs("} ", f);
 }
 
-#define for_each_device(s, n, d)                          \
-	for (unsigned int n = 0; n < (s)->n_nodes; n++)   \
+#define for_each_device(s, n, d)                        \
+	for (unsigned int n = 0; n < (s)->n_nodes; n++) \
 		for (unsigned int d = 0; d < (s)->nodes[n].n_devices; d++)
 
 /* Counters per engine, or per engine and WQ: offsets into struct engine_stats. */
@@ -419,13 +421,18 @@ static const struct {
 static void write_devices(FILE *f, const struct snapshot *s)
 {
 	for (size_t c = 0; c < sizeof(engine_counters) / sizeof(engine_counters[0]); c++) {
-		family(f, "engine_", engine_counters[c].name, "counter", engine_counters[c].help);
-		for_each_device(s, n, d) {
+		family(f, "engine_", engine_counters[c].name, "counter",
+		       engine_counters[c].help);
+		for_each_device(s, n, d)
+		{
 			const struct status_device *sd = &s->nodes[n].devices[d];
 
 			for (unsigned int e = 0; e < sd->dev->engines; e++) {
-				const uint64_t *v = (const uint64_t *)(const void *)
-					((const char *)&sd->engines[e] + engine_counters[c].offset);
+				const uint64_t *v =
+					(const uint64_t *)(const void *)((const char *)&sd
+										 ->engines[e] +
+									 engine_counters[c]
+										 .offset);
 				unsigned int wqs = engine_counters[c].per_wq ? ENGINE_WQS : 1;
 
 				for (unsigned int w = 0; w < wqs; w++) {
@@ -437,7 +444,8 @@ static void write_devices(FILE *f, const struct snapshot *s)
 		}
 	}
 	family(f, "device_", "inflight_bytes", "gauge", "On the engines now.");
-	for_each_device(s, n, d) {
+	for_each_device(s, n, d)
+	{
 		const struct status_device *sd = &s->nodes[n].devices[d];
 
 		for (unsigned int c = 0; c < AMUX_CLASSES; c++) {
@@ -449,13 +457,15 @@ static void write_devices(FILE *f, const struct snapshot *s)
 		}
 	}
 	family(f, "device_", "engines", "gauge", "Engines of the device.");
-	for_each_device(s, n, d) {
+	for_each_device(s, n, d)
+	{
 		sample(f, "device_", "engines", "device", s->nodes[n].devices[d].dev->name);
 		count(f, s->nodes[n].devices[d].dev->engines);
 	}
 	family(f, "device_", "rate_bytes_per_second", "gauge",
 	       "What all engines of the device reach together, modelled time included.");
-	for_each_device(s, n, d) {
+	for_each_device(s, n, d)
+	{
 		sample(f, "device_", "rate_bytes_per_second", "device",
 		       s->nodes[n].devices[d].dev->name);
 		count(f, s->nodes[n].devices[d].dev->rate_bps);
@@ -496,8 +506,8 @@ static void write_nodes(FILE *f, const struct snapshot *s)
 	for (size_t c = 0; c < sizeof(mux_counters) / sizeof(mux_counters[0]); c++) {
 		family(f, "", mux_counters[c].name, "counter", mux_counters[c].help);
 		for (unsigned int i = 0; i < s->n_nodes; i++) {
-			const char *field = (const char *)s->nodes[i].stats +
-					    mux_counters[c].offset;
+			const char *field =
+				(const char *)s->nodes[i].stats + mux_counters[c].offset;
 
 			snprintf(node, sizeof(node), "%d", s->nodes[i].node);
 			sample(f, "", mux_counters[c].name, "node", node);
@@ -509,7 +519,8 @@ static void write_nodes(FILE *f, const struct snapshot *s)
 	       "Time from the kernel class becoming active to borrowed work off the engines.");
 	for (unsigned int i = 0; i < s->n_nodes; i++) {
 		snprintf(node, sizeof(node), "%d", s->nodes[i].node);
-		histogram(f, "", "revocation_seconds", "node", node, &s->nodes[i].stats->revoke);
+		histogram(f, "", "revocation_seconds", "node", node,
+			  &s->nodes[i].stats->revoke);
 	}
 	family(f, "", "policy_info", "gauge", "The policy in force.");
 	for (unsigned int i = 0; i < s->n_nodes; i++) {
@@ -532,15 +543,19 @@ static void write_cpu(FILE *f, const struct snapshot *s)
 
 	for (unsigned int i = 0; i < s->n_nodes; i++)
 		mux += stat_read(&s->nodes[i].stats->cpu_ns);
-	for_each_device(s, n, d) {
+	for_each_device(s, n, d)
+	{
 		const struct status_device *sd = &s->nodes[n].devices[d];
 
+		/* Inline engines burn the mux thread's time, which is counted already. */
+		if (sd->dev->caps & DEVICE_CAP_BLOCKING)
+			continue;
 		for (unsigned int e = 0; e < sd->dev->engines; e++)
 			engines += sd->engines[e].cpu_ns;
 	}
 	family(f, "", "cpu_seconds_total", "counter",
-	       "CPU time by who burnt it: the mux threads, software engines, the kernel side's "
-	       "own copying.");
+	       "CPU time by who burnt it: the mux threads (inline engines included), engine "
+	       "threads, the kernel side's own copying.");
 	fputs("accelmux_cpu_seconds_total{component=\"mux\"} ", f);
 	seconds(f, mux);
 	fputs("accelmux_cpu_seconds_total{component=\"engines\"} ", f);
@@ -659,12 +674,16 @@ static int snapshot_take(struct snapshot *s, struct broker *b)
 	s->n_tenants = broker_tenant(b, UINT32_MAX, &tenant);
 	s->nodes = calloc(s->n_nodes + 1, sizeof(*s->nodes));
 	s->tenants = calloc(s->n_tenants + 1, sizeof(*s->tenants));
-	if (!s->nodes || !s->tenants)
+	s->flows = calloc(s->n_tenants + 1, sizeof(*s->flows));
+	if (!s->nodes || !s->tenants || !s->flows)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < s->n_nodes; i++)
 		broker_node(b, i, &s->nodes[i]);
-	for (unsigned int i = 0; i < s->n_tenants; i++)
+	for (unsigned int i = 0; i < s->n_tenants; i++) {
 		broker_tenant(b, i, &s->tenants[i]);
+		s->flows[i] = *s->tenants[i].stats; /* the next call reuses it */
+		s->tenants[i].stats = &s->flows[i];
+	}
 	report_users(b, &s->users);
 	report_kernel(b, &s->kernel);
 	return 0;
@@ -674,6 +693,7 @@ static void snapshot_drop(struct snapshot *s)
 {
 	free(s->nodes);
 	free(s->tenants);
+	free(s->flows);
 }
 
 char *metrics_text(struct metrics *m, struct broker *b, size_t *len)

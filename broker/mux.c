@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <limits.h>
 #include <numa.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,8 @@
 #define SHORT_WAIT_NS	  20000	  /* a wait shorter than this is spun, not slept */
 #define KERNEL_HOLD_NS	  50000	  /* the kernel class stays active this long after its last copy */
 #define WAIT_EPOCHS	  16	  /* window of the wait percentiles shown to policies */
+#define STATE_QUEUES	  64	  /* queues whose headers one epoch refreshes, beyond hot ones */
+#define DRAIN_STALL_NS	  NSEC_PER_SEC /* a drain waits this long for clients to make room */
 
 /* ---------------------------------------------------------------------- kernel */
 
@@ -104,11 +107,30 @@ static void kernel_view(struct mux *m, struct amux_view_class *k, uint64_t elaps
 
 /* ----------------------------------------------------------------------- epoch */
 
+/*
+ * Tell clients what they may expect.  Also those whose queues are cold: one that was told to
+ * use its CPU would never submit again, and so never hear of better times.
+ */
+static void mux_tell(struct mux *m, unsigned int most, uint64_t now)
+{
+	struct list *pos, *first = NULL;
+
+	list_for_each(pos, &m->queues.hot)
+		queue_publish_state(container_of(pos, struct queue, hot), now);
+	while (most-- && !list_empty(&m->queues.all) && m->queues.all.next != first) {
+		pos = m->queues.all.next;
+		queue_publish_state(container_of(pos, struct queue, peer), now);
+		list_del(pos);
+		list_add_tail(&m->queues.all, pos);
+		if (!first)
+			first = pos;
+	}
+}
+
 static void mux_epoch(struct mux *m, uint64_t now)
 {
 	struct amux_view *v = &m->view;
 	uint64_t elapsed = m->last_epoch_ns ? now - m->last_epoch_ns : 0;
-	struct list *pos;
 
 	memset(v, 0, offsetof(struct amux_view, tenants));
 	v->abi = AMUX_POLICY_ABI;
@@ -120,8 +142,8 @@ static void mux_epoch(struct mux *m, uint64_t now)
 	plan_epoch(&m->planner, v);
 	sched_replan(&m->sched, now);
 	kernel_grant(m, now);
-	list_for_each(pos, &m->queues.hot)
-		queue_publish_state(container_of(pos, struct queue, hot), now);
+	mux_tell(m, m->force_epoch ? UINT_MAX : STATE_QUEUES, now);
+	m->told = false;
 	m->last_epoch_ns = now;
 	m->force_epoch = false;
 	stat_set(&m->stats.cpu_ns, clock_thread_cpu_ns());
@@ -138,6 +160,22 @@ static void queue_forget(struct mux *m, struct queue *q)
 {
 	epoll_ctl(m->epoll_fd, EPOLL_CTL_DEL, q->sq_efd, NULL);
 	queue_detach(q);
+}
+
+/* Has everything been pulled?  A client that holds that up is left to its fate at last. */
+static bool mux_drained(struct mux *m)
+{
+	struct list *pos;
+	bool drained = true, late = !sched_busy(&m->sched) && clock_ns() >= m->drain_until_ns;
+
+	list_for_each(pos, &m->queues.all) {
+		struct queue *q = container_of(pos, struct queue, peer);
+
+		if (late)
+			q->stopped = true;
+		drained &= queue_drained(q);
+	}
+	return drained;
 }
 
 /* Is what a deferred mail waits for over?  Then finish it. */
@@ -168,7 +206,10 @@ static bool mail_settled(struct mux *m, struct mail *mail)
 			queue_forget(m, container_of(pos, struct queue, link));
 		return true;
 	case MAIL_DRAIN:
-		return !sched_busy(&m->sched) && list_empty(&m->queues.dirty);
+		if (!mux_drained(m) || sched_busy(&m->sched) || !list_empty(&m->queues.dirty))
+			return false;
+		m->drain_until_ns = 0;
+		return true;
 	default:
 		return true;
 	}
@@ -193,15 +234,15 @@ static void mux_drain(struct mux *m, uint64_t now)
 	struct list *pos;
 
 	m->queues.draining = true;
+	m->drain_until_ns = now + DRAIN_STALL_NS;
 	list_for_each(pos, &m->queues.all) {
 		struct queue *q = container_of(pos, struct queue, peer);
 
 		/* What was submitted before the end is still served; it is bounded by the ring. */
-		queue_pull(q, q->ring.sq_entries, now);
+		queue_drain(q);
 		queue_publish_state(q, now);
-		q->stopped = true;
-		if (!list_empty(&q->hot))
-			list_del(&q->hot);
+		if (!q->stopped && list_empty(&q->hot))
+			list_add_tail(&m->queues.hot, &q->hot);
 	}
 	if (m->kernel)
 		grant_disable(m->kernel, now);
@@ -209,7 +250,8 @@ static void mux_drain(struct mux *m, uint64_t now)
 
 static void mail_act(struct mux *m, struct mail *mail, uint64_t now)
 {
-	struct epoll_event ev = { .events = EPOLLIN };
+	/* Edges: kicks need no reading, and with O_NONBLOCK undone a client could block that. */
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
 	struct policy_change *pc;
 	struct tenant_change *tc;
 	struct mux_tuning *tune;
@@ -223,6 +265,8 @@ static void mail_act(struct mux *m, struct mail *mail, uint64_t now)
 		if (epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, q->sq_efd, &ev) < 0)
 			fprintf(stderr, "accelmuxd: queue %u: cannot watch its eventfd: %m\n", q->id);
 		queue_attach(q, mail->session, &m->queues);
+		if (m->queues.draining)
+			queue_drain(q); /* it came too late */
 		queue_publish_state(q, now);
 		m->force_epoch = true; /* it starts with a prediction of now */
 		break;
@@ -328,10 +372,14 @@ static bool mux_events(struct mux *m, bool wait, uint64_t until_ns)
 	n = epoll_pwait2(m->epoll_fd, ev, 32, timeout, NULL);
 	for (int i = 0; i < n; i++) {
 		struct queue *q = ev[i].data.ptr;
-		ssize_t got = read(q ? q->sq_efd : m->wake_fd, &count, sizeof(count));
 
-		(void)got; /* only its readability mattered */
-		if (!q || q->stopped || !list_empty(&q->hot))
+		if (!q) {
+			ssize_t got = read(m->wake_fd, &count, sizeof(count));
+
+			(void)got; /* only its readability mattered */
+			continue;
+		}
+		if (q->stopped || !list_empty(&q->hot))
 			continue;
 		q->quiet = 0;
 		amux_sq_wake(&q->ring);
@@ -358,6 +406,8 @@ static uint64_t mux_next(struct mux *m, uint64_t now)
 		next = m->last_epoch_ns + m->epoch_ns;
 	if (m->kernel_active && now + KERNEL_HOLD_NS * m->time_scale < next)
 		next = now + KERNEL_HOLD_NS * m->time_scale;
+	if (m->drain_until_ns && m->drain_until_ns < next)
+		next = m->drain_until_ns;
 	return next <= now + (m->modelled ? SHORT_WAIT_NS : 0) ? 0 : next;
 }
 
@@ -381,6 +431,10 @@ static void mux_sleep(struct mux *m, uint64_t now)
 	if (m->kernel && !m->queues.draining && !sched_busy(&m->sched) && !m->kernel->idle)
 		grant_idle(m->kernel, &m->planner.plan, m->device, m->n_devices,
 			   m->sched.model_cpu_bps, now);
+	if (!m->told && !sched_busy(&m->sched)) {
+		mux_tell(m, UINT_MAX, now);
+		m->told = true;
+	}
 	amux_store_relaxed(&m->sleeping, 1u);
 	list_for_each(pos, &m->queues.hot)
 		amux_store_relaxed(&container_of(pos, struct queue, hot)->ring.hdr->sq_flags,
@@ -402,7 +456,7 @@ static void mux_sleep(struct mux *m, uint64_t now)
 static void mux_loop(struct mux *m)
 {
 	uint64_t now = clock_ns();
-	unsigned int work = 0;
+	unsigned int work = 0, pulled;
 	struct mail *mail;
 
 	stat_add(&m->stats.loops, 1);
@@ -415,7 +469,8 @@ static void mux_loop(struct mux *m)
 	work += sched_reap(&m->sched, now);
 	queues_flush(&m->queues);
 	kernel_poll(m, now);
-	work += mux_pull(m, now);
+	pulled = mux_pull(m, now);
+	work += pulled;
 	if (m->kernel && m->kernel->idle && sched_busy(&m->sched))
 		kernel_grant(m, now); /* the loan is withdrawn before the first user chunk */
 	work += sched_issue(&m->sched, now);
@@ -423,6 +478,8 @@ static void mux_loop(struct mux *m)
 	if (m->force_epoch || ((sched_busy(&m->sched) || m->kernel_active) &&
 			       now - m->last_epoch_ns >= m->epoch_ns))
 		mux_epoch(m, now);
+	if (m->drain_until_ns && (pulled || sched_busy(&m->sched)))
+		m->drain_until_ns = now + DRAIN_STALL_NS;
 	if (!list_empty(&m->waiting))
 		mail_settle(m);
 	if (work)

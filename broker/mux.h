@@ -64,7 +64,9 @@ struct mux {
 	uint32_t sleeping; /* under the full-barrier discipline of mux_ring() */
 	uint64_t spin_ns, epoch_ns, time_scale;
 	uint64_t last_epoch_ns, quiet_since_ns, last_poll_ns;
+	uint64_t drain_until_ns; /* 0: not draining; else when clients that hold it up are left */
 	bool force_epoch, stop, modelled;
+	bool told; /* every queue's header shows the state of rest */
 	pthread_t thread;
 	bool started;
 	struct amux_view view; /* scratch for plan_epoch() */

@@ -51,8 +51,8 @@ static const char *const class_names[AMUX_CLASSES] = {
 };
 
 static const char *const unit_names[] = {
-	[AMUX_UNIT_COUNT] = "count", [AMUX_UNIT_BYTES] = "bytes",
-	[AMUX_UNIT_BPS] = "bps",     [AMUX_UNIT_NS] = "ns",
+	[AMUX_UNIT_COUNT] = "count",	 [AMUX_UNIT_BYTES] = "bytes",
+	[AMUX_UNIT_BPS] = "bps",	 [AMUX_UNIT_NS] = "ns",
 	[AMUX_UNIT_PERCENT] = "percent", [AMUX_UNIT_PAGES] = "pages",
 };
 
@@ -93,8 +93,8 @@ void report_kernel(struct broker *b, struct report_kernel *out)
 		return;
 	d = link->demand;
 	out->present = true;
-	out->enabled = __atomic_load_n(&link->grant->flags, __ATOMIC_RELAXED) &
-		       AMUX_GRANT_ENABLED;
+	out->enabled =
+		__atomic_load_n(&link->grant->flags, __ATOMIC_RELAXED) & AMUX_GRANT_ENABLED;
 	written = word(&link->grant->written_ns);
 	out->grant_age_ns = now > written ? now - written : 0;
 	out->mismatches = broker_kernel_mismatches(b);
@@ -233,20 +233,21 @@ static json_t *flow_json(const struct flow_stats *f)
 
 	for (unsigned int i = 0; i < DECLINE_REASONS; i++)
 		declined += stat_read(&f->declined[i]);
-	return json_pack("{s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
-			 " s:I, s:o, s:o, s:o, s:o}",
-			 "requests", counter(&f->requests), "completed", counter(&f->completed),
-			 "failed", counter(&f->failed), "declined", num(declined), "declines",
-			 counts_json(report_declines, f->declined, DECLINE_REASONS),
-			 "declined_bytes", counter(&f->declined_bytes), "descriptors",
-			 counter(&f->descriptors), "engine_bytes", counter(&f->engine_bytes),
-			 "borrowed_bytes", counter(&f->borrowed_bytes), "faults",
-			 counter(&f->faults), "resumes", counter(&f->resumes), "actual_ns",
-			 num(actual), "alone_ns", counter(&f->alone_ns), "cpu_ns",
-			 counter(&f->cpu_ns), "engine_cpu_ns", counter(&f->engine_cpu_ns),
-			 "slowdown_alone", ratio(actual, stat_read(&f->alone_ns)),
-			 "slowdown_cpu", ratio(actual, stat_read(&f->cpu_ns)), "wait",
-			 hist_json(&f->wait), "service", hist_json(&f->service));
+	return json_pack(
+		"{s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
+		" s:I, s:o, s:o, s:o, s:o}",
+		"requests", counter(&f->requests), "completed", counter(&f->completed),
+		"failed", counter(&f->failed), "declined", num(declined), "declines",
+		counts_json(report_declines, f->declined, DECLINE_REASONS), "declined_bytes",
+		counter(&f->declined_bytes), "descriptors", counter(&f->descriptors),
+		"engine_bytes", counter(&f->engine_bytes), "borrowed_bytes",
+		counter(&f->borrowed_bytes), "faults", counter(&f->faults), "resumes",
+		counter(&f->resumes), "actual_ns", num(actual), "alone_ns",
+		counter(&f->alone_ns), "cpu_ns", counter(&f->cpu_ns), "engine_cpu_ns",
+		counter(&f->engine_cpu_ns), "slowdown_alone",
+		ratio(actual, stat_read(&f->alone_ns)), "slowdown_cpu",
+		ratio(actual, stat_read(&f->cpu_ns)), "wait", hist_json(&f->wait), "service",
+		hist_json(&f->service));
 }
 
 /* Move the members of @from into @into; consumes @from, and @into if that is NULL. */
@@ -274,25 +275,24 @@ static json_t *kernel_json(struct broker *b)
 				 text(k.source));
 	for (unsigned int i = 0; i < AMUX_DECLINE_COUNT; i++)
 		pages += k.declined_pages[i];
-	return json_pack("{s:s, s:b, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o,"
-			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}",
-			 "class", "kernel", "present", 1, "source", text(k.source), "grant_enabled",
-			 (int)k.enabled, "grant_age_ns", num(k.grant_age_ns), "mismatches",
-			 num(k.mismatches), "requests", num(k.batches), "engine_requests",
-			 num(k.engine_batches), "arrived_bytes", num(k.arrived_bytes),
-			 "finished_bytes", num(k.finished_bytes), "engine_bytes",
-			 num(k.engine_bytes), "cpu_bytes", num(k.cpu_bytes), "declined_pages",
-			 counts_json(report_kernel_declines, k.declined_pages,
-				     AMUX_DECLINE_COUNT),
-			 "batches_by_reason",
-			 counts_json(report_reasons, k.reason_batches, AMUX_REASON_COUNT),
-			 "declined_bytes", num(pages * PAGE_BYTES), "descriptors",
-			 num(k.descriptors), "errors", num(k.errors), "actual_ns",
-			 num(k.batch_ns), "alone_ns", num(k.alone_ns), "cpu_ns", num(k.cpu_ns),
-			 "copy_cpu_ns", num(k.cpu_time_ns), "slowdown_alone",
-			 ratio(k.batch_ns, k.alone_ns), "slowdown_cpu",
-			 ratio(k.batch_ns, k.cpu_ns), "wait", hist_json(&k.wait), "batch",
-			 hist_json(&k.batch));
+	return json_pack(
+		"{s:s, s:b, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o,"
+		" s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}",
+		"class", "kernel", "present", 1, "source", text(k.source), "grant_enabled",
+		(int)k.enabled, "grant_age_ns", num(k.grant_age_ns), "mismatches",
+		num(k.mismatches), "requests", num(k.batches), "engine_requests",
+		num(k.engine_batches), "arrived_bytes", num(k.arrived_bytes), "finished_bytes",
+		num(k.finished_bytes), "engine_bytes", num(k.engine_bytes), "cpu_bytes",
+		num(k.cpu_bytes), "declined_pages",
+		counts_json(report_kernel_declines, k.declined_pages, AMUX_DECLINE_COUNT),
+		"batches_by_reason",
+		counts_json(report_reasons, k.reason_batches, AMUX_REASON_COUNT),
+		"declined_bytes", num(pages * PAGE_BYTES), "descriptors", num(k.descriptors),
+		"errors", num(k.errors), "actual_ns", num(k.batch_ns), "alone_ns",
+		num(k.alone_ns), "cpu_ns", num(k.cpu_ns), "copy_cpu_ns", num(k.cpu_time_ns),
+		"slowdown_alone", ratio(k.batch_ns, k.alone_ns), "slowdown_cpu",
+		ratio(k.batch_ns, k.cpu_ns), "wait", hist_json(&k.wait), "batch",
+		hist_json(&k.batch));
 }
 
 static json_t *classes_json(struct broker *b)
@@ -329,9 +329,9 @@ static json_t *plan_json(const struct status_node *node)
 		}
 	}
 	return json_pack("{s:I, s:I, s:I, s:{s:s, s:s}, s:o}", "chunk_bytes",
-			 num(plan->chunk_bytes), "kernel_min_pages", num(plan->kernel_min_pages),
-			 "loan_ns", num(plan->loan_ns), "decline", "kernel",
-			 decline_modes[plan->decline[AMUX_CLASS_KERNEL] % 3], "user",
+			 num(plan->chunk_bytes), "kernel_min_pages",
+			 num(plan->kernel_min_pages), "loan_ns", num(plan->loan_ns), "decline",
+			 "kernel", decline_modes[plan->decline[AMUX_CLASS_KERNEL] % 3], "user",
 			 decline_modes[plan->decline[AMUX_CLASS_USER] % 3], "shares", shares);
 }
 
@@ -361,9 +361,9 @@ static json_t *nodes_json(struct broker *b)
 
 	for (unsigned int i = 0; i < n; i++) {
 		broker_node(b, i, &node);
-		a = append(a, json_pack("{s:i, s:s, s:o, s:o, s:o}", "node", node.node, "policy",
-					node.policy, "reverted", reverted_json(&node), "plan",
-					plan_json(&node), "mux", mux_json(node.stats)));
+		a = append(a, json_pack("{s:i, s:s, s:o, s:o, s:o}", "node", node.node,
+					"policy", node.policy, "reverted", reverted_json(&node),
+					"plan", plan_json(&node), "mux", mux_json(node.stats)));
 	}
 	return a;
 }
@@ -374,9 +374,9 @@ static json_t *engine_json(const struct device *dev, unsigned int i,
 	json_t *wqs = json_array();
 
 	for (unsigned int w = 0; w < ENGINE_WQS; w++)
-		wqs = append(wqs, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "wq", report_wqs[w],
-					    "entries", num(dev->wq_size[w]), "priority",
-					    num(dev->wq_priority[w]), "descriptors",
+		wqs = append(wqs, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "wq",
+					    report_wqs[w], "entries", num(dev->wq_size[w]),
+					    "priority", num(dev->wq_priority[w]), "descriptors",
 					    num(s->descriptors[w]), "bytes", num(s->bytes[w]),
 					    "full", num(s->full[w])));
 	return json_pack("{s:I, s:I, s:o, s:I, s:I, s:o}", "engine", num(i), "busy_ns",
@@ -430,14 +430,13 @@ static json_t *param_text(uint64_t value, enum amux_unit unit)
 	return json_string(text);
 }
 
-/* @values: NULL for the defaults. */
 static json_t *params_json(const struct amux_policy_ops *ops, const uint64_t *values)
 {
 	json_t *a = json_array();
 
 	for (unsigned int i = 0; i < ops->n_params; i++) {
 		const struct amux_policy_param *p = &ops->params[i];
-		uint64_t v = values ? values[i] : p->def;
+		uint64_t v = values[i];
 
 		a = append(a, json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:s}", "name",
 					p->name, "value", limit(v), "text",
@@ -470,14 +469,17 @@ json_t *report_policies(struct broker *b)
 {
 	const uint64_t *values;
 	const struct amux_policy_ops *active = broker_policy(b, &values);
+	const struct config *cfg = broker_config(b);
 	json_t *a = json_array();
 
-	for (unsigned int i = 0; amux_policies[i]; i++) {
+	for (unsigned int i = 0; i < CONFIG_POLICIES && amux_policies[i]; i++) {
 		const struct amux_policy_ops *ops = amux_policies[i];
 
-		a = append(a, json_pack("{s:s, s:s, s:b, s:o}", "name", ops->name, "summary",
-					ops->summary, "active", (int)(ops == active), "params",
-					params_json(ops, ops == active ? values : NULL)));
+		a = append(a,
+			   json_pack("{s:s, s:s, s:b, s:o}", "name", ops->name, "summary",
+				     ops->summary, "active", (int)(ops == active), "params",
+				     params_json(ops, ops == active ? values
+								    : cfg->policy_values[i])));
 	}
 	return json_pack("{s:o}", "policies", a);
 }
@@ -502,13 +504,22 @@ json_t *report_status(struct broker *b)
 
 	return json_pack("{s:s, s:i, s:I, s:s, s:b, s:I, s:o, s:o, s:I, s:I, s:I, s:o, s:o,"
 			 " s:o}",
-			 "version", AMUX_VERSION, "pid", (int)getpid(), "uptime_ns", num(uptime),
-			 "policy", policy->name, "model", (int)cfg->soft.model, "time_scale",
-			 num(cfg->soft.time_scale), "socket", text(cfg->socket), "metrics", metrics,
-			 "connections", num(broker_connections(b)), "tenants",
-			 num(broker_tenant(b, UINT32_MAX, &tenant)), "rejected",
+			 "version", AMUX_VERSION, "pid", (int)getpid(), "uptime_ns",
+			 num(uptime), "policy", policy->name, "model", (int)cfg->soft.model,
+			 "time_scale", num(cfg->soft.time_scale), "socket", text(cfg->socket),
+			 "metrics", metrics, "connections", num(broker_connections(b)),
+			 "tenants", num(broker_tenant(b, UINT32_MAX, &tenant)), "rejected",
 			 num(broker_rejected(b)), "classes", classes_json(b), "nodes",
 			 nodes_json(b), "devices", devices_json(b, uptime));
+}
+
+/* Whole 64-bit words, which JSON integers are not. */
+static json_t *ledger_json(const struct flow_stats *f)
+{
+	return json_pack("{s:o, s:o}", "ledger_in",
+			 json_sprintf("%016llx", (unsigned long long)stat_read(&f->ledger_in)),
+			 "ledger_out",
+			 json_sprintf("%016llx", (unsigned long long)stat_read(&f->ledger_out)));
 }
 
 json_t *report_tenants(struct broker *b)
@@ -519,15 +530,16 @@ json_t *report_tenants(struct broker *b)
 
 	for (unsigned int i = 0; i < n; i++) {
 		broker_tenant(b, i, &t);
-		a = append(a,
-			   merge(json_pack("{s:I, s:o, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I}",
-					   "id", num(t.id), "name", text(t.name), "weight",
-					   num(t.weight), "reserve_bps", num(t.reserve_bps),
-					   "limit_bps", limit(t.limit_bps), "connections",
-					   num(t.connections), "queues", num(t.queues), "regions",
-					   num(t.regions), "region_bytes", num(t.region_bytes),
-					   "queued_bytes", num(t.queued_bytes)),
-				 flow_json(t.stats)));
+		a = append(
+			a,
+			merge(json_pack("{s:I, s:o, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I}",
+					"id", num(t.id), "name", text(t.name), "weight",
+					num(t.weight), "reserve_bps", num(t.reserve_bps),
+					"limit_bps", limit(t.limit_bps), "connections",
+					num(t.connections), "queues", num(t.queues), "regions",
+					num(t.regions), "region_bytes", num(t.region_bytes),
+					"queued_bytes", num(t.queued_bytes)),
+			      merge(ledger_json(t.stats), flow_json(t.stats))));
 	}
 	return json_pack("{s:o}", "tenants", a);
 }

@@ -250,6 +250,8 @@ void request_next(struct request *r, struct chunk *c, uint64_t max)
 {
 	uint64_t left = r->len - r->issued, n = left < max ? left : max;
 
+	if (r->op == AMUX_OP_FILL && n < left)
+		n &= ~7ull; /* the next one begins with the pattern's first byte */
 	c->req = r;
 	c->faults = 0;
 	if (r->op == AMUX_OP_NOOP) {
@@ -331,7 +333,8 @@ static enum chunk_verdict chunk_fault(struct request *r, struct chunk *c)
 	if (r->op == AMUX_OP_CRC32C || r->op == AMUX_OP_COPY_CRC)
 		r->param = (uint32_t)c->rec.crc_val;
 	c->faults = did ? 0 : (uint16_t)(c->faults + 1);
-	if (c->bytes && !r->stop && c->faults < FAULTS_WITHOUT_PROGRESS &&
+	/* A mismatch above stops a COMPARE, too, but what lies below it must still be compared. */
+	if (c->bytes && !r->status && c->faults < FAULTS_WITHOUT_PROGRESS &&
 	    fixup_touch((void *)(uintptr_t)c->rec.fault_addr,
 			fault_is_write(r, c->rec.fault_addr)) == 0) {
 		chunk_describe(r, c);

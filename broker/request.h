@@ -35,6 +35,7 @@ struct request {
 	uint64_t done;	 /* bytes completed */
 	uint64_t result;
 	uint64_t arrived_ns, issued_ns;
+	uint64_t ahead; /* bytes of its own queue that were before it when it arrived */
 	uint32_t inflight; /* chunks */
 	int32_t status;	   /* 0 or the first error */
 	uint16_t field;

@@ -92,7 +92,8 @@ static int overlay(const struct amux_policy_ops *ops, uint64_t *values, json_t *
 	const char *key, *text;
 	json_t *value;
 
-	json_object_foreach(params, key, value) {
+	json_object_foreach(params, key, value)
+	{
 		text = json_string_value(value);
 		if (json_is_integer(value)) {
 			snprintf(number, sizeof(number), "%lld",
@@ -191,7 +192,8 @@ static json_t *call(struct broker *b, const char *name, json_t *params, struct r
 		return refuse(e, RPC_METHOD_NOT_FOUND, "method '%.64s': not known", name);
 	if (params && json_array_size(params))
 		return refuse(e, RPC_INVALID_PARAMS, "%s: expected parameters by name", name);
-	json_object_foreach(params, key, value) {
+	json_object_foreach(params, key, value)
+	{
 		for (p = 0; methods[m].params[p] && strcmp(methods[m].params[p], key); p++)
 			;
 		if (!methods[m].params[p])

@@ -10,10 +10,22 @@
 #define PACE_BURST_CHUNKS 8
 #define PACE_BURST_NS	  500000ull
 #define WAIT_EPOCHS	  16 /* window of the wait percentiles shown to policies */
+#define MIN_COST_MAX	  (64u << 10) /* no descriptor is charged as more than this for its turn */
 
 static const struct amux_plan_share *share_of(const struct sched *s, unsigned int d)
 {
 	return &s->plan->share[d][AMUX_CLASS_USER];
+}
+
+/* What the control thread shows is written whole, by this thread alone. */
+static void gauge_add(uint64_t *gauge, uint64_t n)
+{
+	stat_set(gauge, *gauge + n);
+}
+
+static void gauge_sub(uint64_t *gauge, uint64_t n)
+{
+	stat_set(gauge, *gauge - n);
 }
 
 int sched_init(struct sched *s, struct device *const *dev, unsigned int n,
@@ -24,8 +36,10 @@ int sched_init(struct sched *s, struct device *const *dev, unsigned int n,
 	memset(s, 0, sizeof(*s));
 	for (unsigned int i = 0; i < n; i++) {
 		struct sched_device *sd = &s->device[i];
+		uint64_t cost = ns_to_bytes(dev[i]->desc_ns, dev[i]->engine_bps);
 
 		sd->dev = dev[i];
+		sd->min_cost = cost < MIN_COST_MAX ? (uint32_t)cost : MIN_COST_MAX;
 		sd->user_bps = AMUX_BPS_MAX;
 		for (unsigned int e = 0; e < ENGINE_MAX; e++)
 			list_init(&sd->engine[e].inflight);
@@ -203,8 +217,8 @@ int sched_admit(const struct sched *s, const struct sched_tenant *t, uint16_t fl
 		return DECLINE_POLICY;
 	if (!sched_has_engine(s))
 		return DECLINE_NO_ENGINE;
-	if (s->plan->decline[AMUX_CLASS_USER] != AMUX_DECLINE_PREDICT)
-		return -1;
+	if (s->plan->decline[AMUX_CLASS_USER] != AMUX_DECLINE_PREDICT || !bytes)
+		return -1; /* a NOOP asks for its place in the order, not for speed */
 	wait = sched_wait_ns(s, t);
 	if (wait == UINT64_MAX)
 		return DECLINE_NO_ENGINE;
@@ -219,7 +233,8 @@ void sched_enqueue(struct sched *s, struct flow *f, struct request *r)
 	r->flow = f;
 	list_add_tail(&f->pending, &r->link);
 	f->unanswered++;
-	t->queued_bytes += r->len;
+	f->unanswered_bytes += r->len;
+	gauge_add(&t->queued_bytes, r->len);
 	s->queued_bytes += r->len;
 	s->arrived_bytes += r->len;
 	flow_activate(s, f);
@@ -248,10 +263,27 @@ static uint64_t user_rate(const struct sched *s, unsigned int d)
 
 static void request_end(struct sched *s, struct request *r, uint64_t now);
 
+/* Nothing more of @r will be issued, or not now. */
+static void request_unlink(struct sched *s, struct request *r)
+{
+	list_del(&r->link);
+	flow_deactivate(s, r->flow);
+}
+
+static bool sched_is_up(const struct sched *s)
+{
+	for (unsigned int d = 0; d < s->n_devices; d++)
+		for (unsigned int e = 0; e < s->device[d].dev->engines; e++)
+			if (!s->device[d].engine[e].down)
+				return true;
+	return false;
+}
+
 /* Send back what no engine will ever take, in order. */
 static void sched_evict(struct sched *s, uint64_t now)
 {
 	struct list *tp, *tt, *fp, *ft, *rp, *rt;
+	bool up = sched_is_up(s);
 
 	list_for_each_safe(tp, tt, &s->active) {
 		struct sched_tenant *t = container_of(tp, struct sched_tenant, link);
@@ -262,12 +294,18 @@ static void sched_evict(struct sched *s, uint64_t now)
 			list_for_each_safe(rp, rt, &f->pending) {
 				struct request *r = container_of(rp, struct request, link);
 
-				if (r->issued)
+				if (r->issued && up)
 					continue;
-				r->status = r->flags & AMUX_SQE_ENGINE_ONLY ?
-						    -ENODEV : AMUX_STATUS_DECLINED;
 				r->stop = true;
-				request_end(s, r, now);
+				if (!r->issued)
+					r->status = r->flags & AMUX_SQE_ENGINE_ONLY ?
+							    -ENODEV : AMUX_STATUS_DECLINED;
+				else if (!r->status)
+					r->status = -EIO;
+				if (request_finished(r))
+					request_end(s, r, now);
+				else
+					request_unlink(s, r); /* ends with its last chunk */
 			}
 		}
 	}
@@ -281,6 +319,9 @@ static void sched_rates(struct sched *s, uint64_t now)
 
 		/* An old, slower rate must not hold back the next chunk of a faster one. */
 		if (bps > sd->user_bps && sd->user_tag > now)
+			sd->user_tag = now;
+		/* Nor is what was left unused of a faster one a credit to catch up with. */
+		if (bps < sd->user_bps && sd->user_tag < now)
 			sd->user_tag = now;
 		sd->user_bps = bps;
 	}
@@ -310,7 +351,7 @@ void sched_kernel_active(struct sched *s, unsigned int d, bool active, uint64_t 
 	}
 	if (!active)
 		sd->kernel_since = 0;
-	sched_rates(s, now);
+	sched_replan(s, now);
 }
 
 static uint64_t tag_advance(uint64_t tag, uint64_t now, uint64_t burst, uint64_t cost,
@@ -335,7 +376,10 @@ static struct sched_engine *engine_pick(struct sched *s, uint64_t now, unsigned 
 		const struct amux_plan_share *sh = share_of(s, d);
 		uint32_t slots = sd->dev->wq_size[ENGINE_WQ_USER];
 		uint64_t mask = s->finishing ? UINT64_MAX : sh->engine_mask;
+		uint64_t most = s->plan->chunk_bytes;
 
+		if (most < sd->min_cost)
+			most = sd->min_cost;
 		if (!sd->user_bps && !s->finishing)
 			continue;
 		if (sd->user_bps && sd->user_bps != AMUX_BPS_MAX && sd->user_tag > now) {
@@ -349,8 +393,7 @@ static struct sched_engine *engine_pick(struct sched *s, uint64_t now, unsigned 
 			if (!(mask & (1ull << e)) || se->down ||
 			    se->inflight_chunks >= slots)
 				continue;
-			if (se->inflight_bytes &&
-			    se->inflight_bytes + s->plan->chunk_bytes > sh->cap_bytes)
+			if (se->inflight_bytes && se->inflight_bytes + most > sh->cap_bytes)
 				continue;
 			if (!best || se->inflight_bytes < best->inflight_bytes) {
 				best = se;
@@ -411,15 +454,6 @@ static struct sched_tenant *tenant_pick(struct sched *s, uint64_t now)
 	return NULL;
 }
 
-static uint32_t chunk_cost(const struct device *dev, uint32_t bytes)
-{
-	uint64_t floor = ns_to_bytes(dev->desc_ns, dev->engine_bps);
-
-	if (floor > 64 * 1024)
-		floor = 64 * 1024;
-	return bytes > floor ? bytes : (uint32_t)floor;
-}
-
 /* Undo the accounting of a chunk that leaves its engine. */
 static void chunk_leave(struct sched *s, struct chunk *c)
 {
@@ -430,7 +464,7 @@ static void chunk_leave(struct sched *s, struct chunk *c)
 	list_del(&c->link);
 	se->inflight_bytes -= c->cost;
 	se->inflight_chunks--;
-	sd->inflight_bytes -= c->cost;
+	gauge_sub(&sd->inflight_bytes, c->cost);
 	s->inflight_bytes -= c->cost;
 	s->inflight_chunks--;
 	t->inflight_bytes -= c->cost;
@@ -445,13 +479,12 @@ static void request_end(struct sched *s, struct request *r, uint64_t now)
 	uint64_t left = r->op == AMUX_OP_NOOP ? 0 : r->len - r->issued;
 
 	/* stopped early: what was never issued is no longer queued */
-	t->queued_bytes -= left;
+	gauge_sub(&t->queued_bytes, left);
 	s->queued_bytes -= left;
-	if (!list_empty(&r->link)) {
-		list_del(&r->link);
-		flow_deactivate(s, f);
-	}
+	if (!list_empty(&r->link))
+		request_unlink(s, r);
 	f->unanswered--;
+	f->unanswered_bytes -= r->len;
 	f->complete(f, r, now);
 }
 
@@ -469,13 +502,13 @@ static void chunk_issue(struct sched *s, struct sched_engine *se, unsigned int d
 								      sd->dev->max_xfer);
 	c->dev = (uint8_t)d;
 	c->engine = (uint8_t)e;
-	c->cost = chunk_cost(sd->dev, c->bytes);
+	c->cost = c->bytes > sd->min_cost ? c->bytes : sd->min_cost;
 	if (!r->issued_ns) {
 		r->issued_ns = now;
 		hist_add(&t->stats.wait, now - r->arrived_ns);
 		hist_add(&s->users.wait, now - r->arrived_ns);
 	}
-	t->queued_bytes -= c->bytes;
+	gauge_sub(&t->queued_bytes, c->bytes);
 	s->queued_bytes -= c->bytes;
 
 	/* tags and deficit */
@@ -503,7 +536,7 @@ static void chunk_issue(struct sched *s, struct sched_engine *se, unsigned int d
 	list_add_tail(&se->inflight, &c->link);
 	se->inflight_bytes += c->cost;
 	se->inflight_chunks++;
-	sd->inflight_bytes += c->cost;
+	gauge_add(&sd->inflight_bytes, c->cost);
 	s->inflight_bytes += c->cost;
 	s->inflight_chunks++;
 	t->inflight_bytes += c->cost;
@@ -611,6 +644,7 @@ static void chunk_complete(struct sched *s, struct chunk *c, uint64_t now)
 		stat_add(&s->users.faults, 1);
 	}
 	if (request_chunk_done(r, c) == CHUNK_RESUME) {
+		chunk_account(s, c, r->done - before);
 		stat_add(&t->stats.resumes, 1);
 		stat_add(&s->users.resumes, 1);
 		list_del(&c->link);
@@ -637,8 +671,7 @@ static void chunk_complete(struct sched *s, struct chunk *c, uint64_t now)
 		list_add_head(&r->flow->pending, &r->link);
 		flow_activate(s, r->flow);
 	} else if (r->stop && !list_empty(&r->link)) {
-		list_del(&r->link);
-		flow_deactivate(s, r->flow);
+		request_unlink(s, r);
 	}
 }
 

@@ -47,6 +47,7 @@ struct flow {
 	struct list pending; /* requests with something to issue, in order */
 	struct sched_tenant *tenant;
 	uint32_t unanswered; /* requests enqueued and not completed */
+	uint64_t unanswered_bytes;
 	bool cancelled;	     /* sequential requests stop at their next chunk */
 	/* Called once for every request enqueued; the request is the flow's again. */
 	void (*complete)(struct flow *flow, struct request *req, uint64_t now);
@@ -62,6 +63,7 @@ struct sched_engine {
 struct sched_device {
 	struct device *dev;
 	struct sched_engine engine[ENGINE_MAX];
+	uint32_t min_cost; /* of a chunk: what an engine moves in desc_ns, bytes */
 	uint64_t inflight_bytes;
 	uint64_t user_bps; /* what the user class may use now; AMUX_BPS_MAX: unpaced */
 	uint64_t user_tag; /* ns: after now: the class is over its rate */
@@ -144,11 +146,12 @@ void sched_cancel(struct sched *s, struct flow *f, uint64_t now);
 
 /*
  * The plan changed.  If it leaves users no engine, requests not begun are completed with
- * AMUX_STATUS_DECLINED (ENGINE_ONLY: -ENODEV); those begun are finished on any engine.
+ * AMUX_STATUS_DECLINED (ENGINE_ONLY: -ENODEV); those begun are finished on any engine, or
+ * fail with -EIO if none is up.
  */
 void sched_replan(struct sched *s, uint64_t now);
 
-/* The kernel class became active or idle on device @d. */
+/* The kernel class became active or idle on device @d; includes sched_replan(). */
 void sched_kernel_active(struct sched *s, unsigned int d, bool active, uint64_t now);
 
 /* Predicted wait of a request that @t submits now, ns, and its rate, bytes/s. */

@@ -108,6 +108,19 @@ void queue_stop(struct queue *q, uint64_t now)
 	sched_cancel(q->set->sched, &q->flow, now);
 }
 
+void queue_drain(struct queue *q)
+{
+	uint32_t left = amux_load_acquire(&q->ring.hdr->sq_tail) - q->ring.sq_head;
+
+	q->draining = true;
+	q->drain_left = left <= q->ring.sq_entries ? left : 0;
+}
+
+bool queue_drained(const struct queue *q)
+{
+	return q->stopped || (q->draining && !q->drain_left && !q->has_held);
+}
+
 bool queue_quiet(const struct queue *q)
 {
 	return !q->flow.unanswered && list_empty(&q->dirty);
@@ -169,7 +182,10 @@ static void queue_fail(struct queue *q, uint64_t user_data, int error, uint16_t 
 	queue_post(q, &cqe);
 }
 
-/* Predictions against which the actual time is held: see docs/metrics.md, slowdown. */
+/*
+ * Predictions against which the actual time is held (docs/metrics.md, slowdown).  They include
+ * what the client itself had queued before: what remains is what others cost it.
+ */
 static void queue_account(struct queue *q, const struct request *r, uint64_t now)
 {
 	struct sched *s = q->set->sched;
@@ -183,8 +199,9 @@ static void queue_account(struct queue *q, const struct request *r, uint64_t now
 			continue;
 		hist_add(&st[i]->service, service);
 		stat_add(&st[i]->actual_ns, now - r->arrived_ns);
-		stat_add(&st[i]->alone_ns, dev->desc_ns + bytes_to_ns(r->len, dev->rate_bps));
-		stat_add(&st[i]->cpu_ns, bytes_to_ns(r->len, s->cpu_bps));
+		stat_add(&st[i]->alone_ns,
+			 dev->desc_ns + bytes_to_ns(r->ahead + r->len, dev->rate_bps));
+		stat_add(&st[i]->cpu_ns, bytes_to_ns(r->ahead + r->len, s->cpu_bps));
 	}
 }
 
@@ -283,6 +300,7 @@ static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint32_t ah
 		if (r->region[i])
 			r->region[i]->refs++;
 	r->arrived_ns = now;
+	r->ahead = q->flow.unanswered_bytes;
 	sched_enqueue(s, &q->flow, r);
 }
 
@@ -313,7 +331,7 @@ static bool queue_fenced(const struct queue *q)
 
 bool queue_has_work(struct queue *q)
 {
-	if (q->stopped)
+	if (queue_drained(q))
 		return false;
 	if (!q->has_held && !amux_sq_ready(&q->ring))
 		return false;
@@ -327,7 +345,7 @@ int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 	unsigned int n = 0;
 	uint32_t room;
 
-	if (q->stopped)
+	if (queue_drained(q))
 		return 0;
 	if (!q->has_held) {
 		int ready = amux_sq_ready(&q->ring);
@@ -350,6 +368,11 @@ int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 				return ready;
 			if (!ready)
 				break;
+			if (q->draining) {
+				if (!q->drain_left)
+					break;
+				q->drain_left--;
+			}
 			amux_sq_take(&q->ring, &sqe);
 		}
 		q->has_held = (sqe.flags & AMUX_SQE_FENCE) && queue_fenced(q);

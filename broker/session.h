@@ -61,6 +61,8 @@ struct queue {
 	struct amux_sqe held; /* a FENCE that must wait */
 	bool has_held;
 	bool stopped;	 /* pull no more */
+	bool draining;	 /* pull no more than @drain_left */
+	uint32_t drain_left;
 	uint32_t quiet;	 /* loops without work: after a while the queue goes cold */
 
 	/* DECLINED: a count of those posted, and what the client has left of them */
@@ -82,6 +84,10 @@ void queue_free(struct queue *q);
 void queue_attach(struct queue *q, struct session *s, struct queue_set *set);
 /* Pull no more and withdraw what has not begun. */
 void queue_stop(struct queue *q, uint64_t now);
+/* Pull what is in the ring by now, and then no more. */
+void queue_drain(struct queue *q);
+/* Is it all pulled? */
+bool queue_drained(const struct queue *q);
 /* Nothing in flight, nothing to publish? */
 bool queue_quiet(const struct queue *q);
 void queue_detach(struct queue *q);

@@ -13,6 +13,8 @@ static bool peer_in_cgroup(pid_t pid, const char *prefix)
 	bool found = false;
 	FILE *f;
 
+	while (n && prefix[n - 1] == '/')
+		n--; /* "/a/" means "/a", and "/" everything */
 	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
 	f = fopen(path, "re");
 	if (!f)
@@ -79,7 +81,8 @@ struct tenant *tenant_get(struct list *tenants, const struct config *cfg,
 	struct tenant *t;
 	uint32_t id = 1;
 
-	snprintf(name, sizeof(name), "uid-%u", (unsigned int)peer->uid);
+	/* no [tenant] section can have a name with a colon */
+	snprintf(name, sizeof(name), "uid:%u", (unsigned int)peer->uid);
 	for (unsigned int i = 0; i < cfg->n_tenants; i++) {
 		if (tenant_fits(&cfg->tenants[i], peer)) {
 			snprintf(name, sizeof(name), "%s", cfg->tenants[i].name);

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * answer.c - collect answers: the broker's, the CPU's for what was declined, and -EIO for
  * what died with the broker.
@@ -268,6 +268,8 @@ static void queue_settle(struct amux_queue *q)
 {
 	uint64_t budget = UINT64_MAX;
 
+	/* Twice: the first ends at a tail that may have been read before the death. */
+	queue_reap(q);
 	queue_reap(q);
 	while (queue_work(q, &budget))
 		;

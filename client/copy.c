@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * copy.c - amux_copy(): one synchronous copy by whoever is predicted to be done first.
  */

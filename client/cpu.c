@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * cpu.c - execute one request with this thread's CPU, in slices, at the modelled rate.
  */
@@ -82,7 +82,7 @@ static int check_fields(const struct amux_sqe *s, struct amux_cqe *cqe)
 	unsigned int traits;
 
 	if (s->op >= AMUX_OP_COUNT)
-		return wrong(cqe, -EINVAL, AMUX_FIELD_OP);
+		return wrong(cqe, -EOPNOTSUPP, AMUX_FIELD_OP);
 	if (s->flags & ~AMUX_SQE_FLAGS ||
 	    (s->flags & AMUX_SQE_ENGINE_ONLY && s->flags & AMUX_SQE_CPU_ONLY))
 		return wrong(cqe, -EINVAL, AMUX_FIELD_FLAGS);
@@ -117,7 +117,7 @@ static int check_operands(struct amux *a, const struct amux_sqe *s, struct opera
 			continue;
 		reg = amux_region_by_id(&a->regions, s->region[i]);
 		if (!reg)
-			return wrong(cqe, -EINVAL, AMUX_FIELD_REGION0 + i);
+			return wrong(cqe, -EBADF, AMUX_FIELD_REGION0 + i);
 		if (i && reg->flags & AMUX_REGION_READONLY && s->op != AMUX_OP_COMPARE)
 			return wrong(cqe, -EACCES, AMUX_FIELD_REGION0 + i);
 		if (s->offset[i] >= reg->len)
@@ -129,8 +129,8 @@ static int check_operands(struct amux *a, const struct amux_sqe *s, struct opera
 	}
 	if (!(traits & NO_OVERLAP))
 		return 0;
-	for (unsigned int i = 0; i < 3; i++)
-		for (unsigned int j = i + 1; j < 3; j++)
+	for (unsigned int j = 2; j; j--)
+		for (unsigned int i = 0; i < j; i++)
 			if (traits & 1u << i && traits & 1u << j &&
 			    amux_region_overlap(o->reg[i], s->offset[i], o->reg[j],
 						s->offset[j], s->len))

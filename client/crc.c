@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * crc.c - CRC-32C by the CPU's own instruction, or by table.
  */

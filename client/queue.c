@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * queue.c - make and close queues, hand requests to the broker.
  */
@@ -303,7 +303,8 @@ int amux_arm(struct amux_queue *q)
 	amux_queue_flush(q);
 	amux_queue_drain(q);
 	q->armed = true;
-	if (q->done_head != q->done_tail || q->working || q->todo_head != q->todo_tail || q->ready)
+	if (q->done_head != q->done_tail || q->working || q->todo_head != q->todo_tail ||
+	    q->ready)
 		return 1;
 	if (q->dead)
 		return 0;

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * region.c - allocate, register, look up and give back memory shared with the broker.
  */

@@ -129,10 +129,8 @@ static inline int amux_sq_ready(struct amux_ring *r)
 	if (!n) {
 		r->sq_tail = amux_load_acquire(&r->hdr->sq_tail);
 		n = r->sq_tail - r->sq_head;
-		if (n > r->sq_entries)
-			return -EPROTO;
 	}
-	return (int)n;
+	return n > r->sq_entries ? -EPROTO : (int)n; /* once impossible, always */
 }
 
 /* Copy the oldest SQE, each word exactly once (design promise 5); call only if one is ready. */

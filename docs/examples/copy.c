@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * copy.c - asynchronous copies: keep a queue full, collect answers as they come, verify.
  *

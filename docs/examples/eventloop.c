@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * eventloop.c - answers in an event loop: poll() on the queue's descriptor beside others.
  *

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * sync.c - amux_copy(), a memmove() that uses an engine where that is predicted to be faster.
  *

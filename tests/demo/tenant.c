@@ -324,6 +324,7 @@ static int prepare(struct tenant *t, const char *socket, unsigned int part)
 int main(int argc, char **argv)
 {
 	static struct tenant t;
+	unsigned int part;
 	int err;
 
 	if (argc != 4 || (strcmp(argv[3], "0") && strcmp(argv[3], "1"))) {
@@ -331,8 +332,9 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	t.name = argv[2];
-	t.random = 0x9e3779b97f4a7c15ull + (uint64_t)(argv[3][0] - '0');
-	err = prepare(&t, argv[1], (unsigned int)(argv[3][0] - '0'));
+	part = argv[3][0] == '1';
+	t.random = 0x9e3779b97f4a7c15ull + part;
+	err = prepare(&t, argv[1], part);
 	if (!err)
 		err = work(&t);
 	amux_close(t.a);

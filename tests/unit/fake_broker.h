@@ -27,6 +27,7 @@ struct broker {
 	unsigned int n_tenants;
 	struct status_tenant tenants[FAKE_TENANTS];
 	struct flow_stats flows[FAKE_TENANTS];
+	struct flow_stats scratch; /* one for all: status.h promises no more */
 	bool kernel;
 	const char *source;
 	struct amux_grant grant;
@@ -63,7 +64,6 @@ static void fake_tenant(struct broker *b, const char *name, uint32_t weight, uin
 	t->name = name;
 	t->weight = weight;
 	t->limit_bps = AMUX_BPS_MAX;
-	t->stats = &b->flows[b->n_tenants];
 	b->flows[b->n_tenants++].engine_bytes = bytes;
 }
 
@@ -106,8 +106,11 @@ unsigned int broker_node(struct broker *b, unsigned int i, struct status_node *o
 
 unsigned int broker_tenant(struct broker *b, unsigned int i, struct status_tenant *out)
 {
-	if (i < b->n_tenants)
+	if (i < b->n_tenants) {
 		*out = b->tenants[i];
+		b->scratch = b->flows[i];
+		out->stats = &b->scratch;
+	}
 	return b->n_tenants;
 }
 

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * test_client.c - libaccelmux against a small broker in a thread of this process, which can
  * be told to serve, decline, lie, keep silent or die.
@@ -807,7 +807,7 @@ START_TEST(cpu_refuses_wrong_requests)
 		int status;
 		enum amux_field field;
 	} bad[] = {
-		{ { .op = AMUX_OP_COUNT }, -EINVAL, AMUX_FIELD_OP },
+		{ { .op = AMUX_OP_COUNT }, -EOPNOTSUPP, AMUX_FIELD_OP },
 		{ { .flags = 0x10 }, -EINVAL, AMUX_FIELD_FLAGS },
 		{ { .flags = AMUX_SQE_CPU_ONLY | AMUX_SQE_ENGINE_ONLY },
 		  -EINVAL,
@@ -822,7 +822,7 @@ START_TEST(cpu_refuses_wrong_requests)
 		  -EINVAL,
 		  AMUX_FIELD_OFFSET2 },
 		{ { .op = AMUX_OP_COPY, .region = { 99, r }, .len = 1 },
-		  -EINVAL,
+		  -EBADF,
 		  AMUX_FIELD_REGION0 },
 		{ { .op = AMUX_OP_COPY, .region = { r, r }, .offset = { 0, 8192 }, .len = 1 },
 		  -ERANGE,
@@ -1285,7 +1285,7 @@ START_TEST(broker_death_loses_no_request)
 		ck_assert_int_eq(c[1].status, 0);
 		ck_assert_uint_eq(c[1].result, amux_crc32c(0, "still here", 10));
 		ck_assert_int_eq(c[2].status, -ENODEV);
-		ck_assert_int_eq(c[3].status, -EINVAL);
+		ck_assert_int_eq(c[3].status, -EOPNOTSUPP);
 		ck_assert_uint_eq(c[3].field, AMUX_FIELD_OP);
 		ck_assert_str_eq(late, "still here");
 		memset(late, 0, 4096);
@@ -1294,6 +1294,36 @@ START_TEST(broker_death_loses_no_request)
 	ck_assert_str_eq(late, "still here");
 	ck_assert_int_eq(amux_free(a, late), 0);
 	ck_assert_int_eq(amux_queue_destroy(local), 0);
+	amux_close(a);
+	fake_end(&f);
+}
+END_TEST
+
+/* What was published before the death is an answer, however late the CQ was looked at. */
+START_TEST(last_answers_are_not_lost)
+{
+	struct fake f = { 0 };
+	struct amux_queue *q;
+	struct amux_cqe c[2];
+	struct amux *a;
+
+	fake_start(&f, FAKE_SERVE);
+	a = fake_connect(&f);
+	ck_assert_int_eq(amux_queue_create(a, 4, &q), 0);
+	ck_assert_ptr_nonnull(amux_get_sqe(q));
+	amux_submit(q);
+	while (!amux_cq_ready(&q->ring)) /* caches a tail of one answer */
+		;
+	ck_assert_ptr_nonnull(amux_get_sqe(q));
+	amux_submit(q);
+	while (amux_load_acquire(&q->ring.hdr->cq_tail) != 2)
+		;
+	fake_kill(&f);
+	ck_assert_int_eq(amux_alive(a), 0);
+	ck_assert_int_eq(amux_wait(q, c, 2, 2, NULL), 2);
+	ck_assert_int_eq(c[0].status, 0);
+	ck_assert_int_eq(c[1].status, 0);
+	ck_assert_uint_eq(stats_of(a).lost_broker, 0);
 	amux_close(a);
 	fake_end(&f);
 }
@@ -1551,6 +1581,7 @@ int main(void)
 	tcase_add_loop_test(t, event_loop_misses_nothing, 0, 2);
 	tcase_add_test(t, event_loop_hears_of_the_death);
 	tcase_add_test(t, broker_death_loses_no_request);
+	tcase_add_test(t, last_answers_are_not_lost);
 	tcase_add_loop_test(t, eviction_is_noticed, 0, 2);
 	tcase_add_test(t, child_is_kept_out);
 	tcase_add_test(t, copy_by_every_path);

@@ -82,7 +82,8 @@ START_TEST(defaults)
 	ck_assert_int_eq(strncmp(cfg.control, "/tmp/accelmux-", 14), 0);
 	/* So long that a socket there has no address. */
 	setenv("XDG_RUNTIME_DIR",
-	       "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	       "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	       "a"
 	       "aaaaaaaaaaaaaaaaaaaa",
 	       1);
 	config_default(&cfg);
@@ -207,7 +208,8 @@ START_TEST(refusals)
 	refuse("[tenant a b]\n", 1,
 	       "[tenant a b]: expected a name of 1 to 31 letters, digits, '_', '.' or '-'");
 	refuse("[tenant a]\nshare = 1\n", 2,
-	       "[tenant a] share: unknown key, expected one of: uid, gid, cgroup, name, weight, "
+	       "[tenant a] share: unknown key, expected one of: uid, gid, cgroup, name, "
+	       "weight, "
 	       "reserve, limit");
 	refuse("[tenant a]\nuid = no such user\n", 2,
 	       "[tenant a] uid = 'no such user': expected the number or name of a user of this "
@@ -287,9 +289,19 @@ END_TEST
 START_TEST(overrides)
 {
 	static const char *const bad[] = {
-		"",	       "x",	     "=",	   "policy=cpu",      "broker.=1",
-		".=",	       "broker.policy", "soft.engines=0", "tenant.=1", "nosuch.key=1",
-		"policy.no.x=1", "broker.epoch=", "tenant.a b.weight=1",
+		"",
+		"x",
+		"=",
+		"policy=cpu",
+		"broker.=1",
+		".=",
+		"broker.policy",
+		"soft.engines=0",
+		"tenant.=1",
+		"nosuch.key=1",
+		"policy.no.x=1",
+		"broker.epoch=",
+		"tenant.a b.weight=1",
 	};
 
 	ck_assert_int_eq(config_override(&cfg, "broker.policy=cpu", err, sizeof(err)), 0);
@@ -319,7 +331,8 @@ START_TEST(policies)
 		ops = amux_policies[i];
 		ck_assert_uint_lt(i, CONFIG_POLICIES);
 		for (unsigned int p = 0; p < ops->n_params; p++) {
-			param_format(ops->params[p].max, ops->params[p].unit, want, sizeof(want));
+			param_format(ops->params[p].max, ops->params[p].unit, want,
+				     sizeof(want));
 			snprintf(text, sizeof(text), "[policy %s]\n%s = %s\n", ops->name,
 				 ops->params[p].name, want);
 			ck_assert_msg(!load(text), "%s", err);
@@ -340,8 +353,8 @@ START_TEST(reload)
 	} cases[] = {
 		{ "[tenant a]\nuid = 1\n", true, "" },
 		{ "[tenant a]\nuid = 1\nweight = 9\nreserve = 1M\nlimit = 2M\n", true, "" },
-		{ "[tenant a]\nuid = 1\n[broker]\npolicy = cpu\nspin = 1ms\nepoch = 2ms\n", true,
-		  "" },
+		{ "[tenant a]\nuid = 1\n[broker]\npolicy = cpu\nspin = 1ms\nepoch = 2ms\n",
+		  true, "" },
 		{ "[tenant a]\nuid = 1\n[broker]\nmax_queues = 1\nmax_tenant_memory = 1G\n",
 		  true, "" },
 		{ "[tenant a]\nuid = 2\n", false, "[tenant a] uid" },
@@ -369,18 +382,25 @@ START_TEST(reload)
 	}
 	/* The same settings by another way: nothing left over from the longer text. */
 	ck_assert_int_eq(load("[tenant a]\nuid = 1\n[broker]\nmetrics = off\n"), 0);
-	ck_assert_int_eq(config_override(&cfg, "broker.metrics=127.0.0.1:9437", err,
-					 sizeof(err)),
-			 0);
+	ck_assert_int_eq(
+		config_override(&cfg, "broker.metrics=127.0.0.1:9437", err, sizeof(err)), 0);
 	ck_assert_int_eq(config_reloadable(&old, &cfg, err, sizeof(err)), 0);
 }
 END_TEST
 
 START_TEST(addresses)
 {
-	static const char *const bad[] = { "",	      ":1",	"1.2.3.4",  "1.2.3.4:",
-					   "a:1",     "1.2.3.4:65536", "1.2.3.4:99999999999",
-					   "::1:80",  "[::1]",	"[]:1",	    "1.2.3.4:-1",
+	static const char *const bad[] = { "",
+					   ":1",
+					   "1.2.3.4",
+					   "1.2.3.4:",
+					   "a:1",
+					   "1.2.3.4:65536",
+					   "1.2.3.4:99999999999",
+					   "::1:80",
+					   "[::1]",
+					   "[]:1",
+					   "1.2.3.4:-1",
 					   "1.2.3.4:0x1" };
 	struct sockaddr_storage ss;
 	socklen_t len;

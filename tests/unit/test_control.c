@@ -86,7 +86,8 @@ START_TEST(protocol)
 	refused("{", -32700);
 	refused("nonsense", -32700);
 	refused("\"\xff\"", -32700);
-	refused("{\"jsonrpc\":\"2.0\",\"jsonrpc\":\"2.0\",\"method\":\"version\",\"id\":1}", -32700);
+	refused("{\"jsonrpc\":\"2.0\",\"jsonrpc\":\"2.0\",\"method\":\"version\",\"id\":1}",
+		-32700);
 	refused("42", -32600);
 	refused("[]", -32600);
 	refused("{}", -32600);
@@ -96,17 +97,19 @@ START_TEST(protocol)
 	refused("{\"jsonrpc\":\"2.0\",\"method\":\"version\",\"id\":1,\"params\":3}", -32600);
 	refused("{\"jsonrpc\":\"2.0\",\"method\":\"nosuch\",\"id\":1}", -32601);
 	refused("{\"jsonrpc\":\"2.0\",\"method\":\"status\",\"id\":1,\"params\":[1]}", -32602);
-	refused("{\"jsonrpc\":\"2.0\",\"method\":\"status\",\"id\":1,\"params\":{\"x\":1}}", -32602);
+	refused("{\"jsonrpc\":\"2.0\",\"method\":\"status\",\"id\":1,\"params\":{\"x\":1}}",
+		-32602);
 	/* A name that is cut inside a character. */
-	refused("{\"jsonrpc\":\"2.0\",\"method\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	refused("{\"jsonrpc\":\"2.0\",\"method\":"
+		"\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 		"aaaaaaaaaaaaaaa\xc3\xa4\",\"id\":1}",
 		-32601);
 
 	a = ask("{\"jsonrpc\":\"2.0\",\"method\":\"version\",\"id\":\"x\",\"params\":[]}");
 	ck_assert_str_eq(json_string_value(json_object_get(a, "id")), "x");
-	ck_assert_str_eq(json_string_value(json_object_get(json_object_get(a, "result"),
-							   "version")),
-			 AMUX_VERSION);
+	ck_assert_str_eq(
+		json_string_value(json_object_get(json_object_get(a, "result"), "version")),
+		AMUX_VERSION);
 	json_decref(a);
 	ck_assert_ptr_null(ask("{\"jsonrpc\":\"2.0\",\"method\":\"version\"}"));
 	ck_assert_ptr_null(ask("{\"jsonrpc\":\"2.0\",\"method\":\"nosuch\"}"));
@@ -143,7 +146,8 @@ START_TEST(batches)
 }
 END_TEST
 
-#define SET(params) "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"policy.set\",\"params\":" params "}"
+#define SET(params) \
+	"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"policy.set\",\"params\":" params "}"
 
 START_TEST(policy_set)
 {
@@ -432,7 +436,8 @@ START_TEST(socket_refused)
 	struct control *second;
 	char longer[200];
 
-	ck_assert_int_eq(control_start(&second, &loop, &b, path, err, sizeof(err)), -EADDRINUSE);
+	ck_assert_int_eq(control_start(&second, &loop, &b, path, err, sizeof(err)),
+			 -EADDRINUSE);
 	ck_assert_ptr_nonnull(strstr(err, path));
 	memset(longer, 'a', sizeof(longer) - 1);
 	longer[sizeof(longer) - 1] = '\0';
@@ -483,8 +488,8 @@ static char *fetch(const char *what)
 	int fd = dial_http();
 	char *got;
 
-	snprintf(request, sizeof(request), "%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-		 what);
+	snprintf(request, sizeof(request),
+		 "%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", what);
 	put(fd, request);
 	got = get(fd, 100000);
 	close(fd);
@@ -558,7 +563,8 @@ START_TEST(http_refused)
 	char address[64];
 
 	snprintf(address, sizeof(address), "127.0.0.1:%u", http_port(http));
-	ck_assert_int_eq(http_start(&second, &loop, &b, address, err, sizeof(err)), -EADDRINUSE);
+	ck_assert_int_eq(http_start(&second, &loop, &b, address, err, sizeof(err)),
+			 -EADDRINUSE);
 	ck_assert_ptr_nonnull(strstr(err, address));
 	ck_assert_int_eq(http_start(&second, &loop, &b, "192.0.2.1:1", err, sizeof(err)),
 			 -EADDRNOTAVAIL);

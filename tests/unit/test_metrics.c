@@ -51,8 +51,8 @@ static void expect(const char *name, double want)
 {
 	double got = value(name);
 
-	ck_assert_msg(fabs(got - want) < 1e-9 + fabs(want) * 1e-6, "%s is %g, not %g", name, got,
-		      want);
+	ck_assert_msg(fabs(got - want) < 1e-9 + fabs(want) * 1e-6, "%s is %g, not %g", name,
+		      got, want);
 }
 
 /* A broker with everything in it. */
@@ -121,15 +121,23 @@ START_TEST(values)
 	ck_assert(value("accelmux_grant_age_seconds") >= 3);
 	ck_assert(value("accelmux_grant_age_seconds") < 60);
 	ck_assert(value("accelmux_uptime_seconds") >= 10);
-	expect("accelmux_engine_busy_seconds_total{device=\"soft0\",engine=\"1\"}", 2.500000001);
+	expect("accelmux_engine_busy_seconds_total{device=\"soft0\",engine=\"1\"}",
+	       2.500000001);
 	expect("accelmux_engine_bytes_total{device=\"soft0\",engine=\"1\",wq=\"user\"}", 4096);
 	expect("accelmux_engine_wq_full_total{device=\"soft0\",engine=\"1\",wq=\"kernel\"}", 6);
 	expect("accelmux_tenant_memory_bytes{tenant=\"web\"}", 8192);
+	expect("accelmux_tenant_engine_bytes_total{tenant=\"web\"}", 100);
+	expect("accelmux_tenant_engine_bytes_total{tenant=\"uid:1000\"}", 300);
 	expect("accelmux_plan_clamps_total{node=\"0\"}", 3);
 	expect("accelmux_cpu_seconds_total{component=\"mux\"}", 1.5);
 	expect("accelmux_cpu_seconds_total{component=\"kernel_copy\"}", 2);
 	/* 4 s for 2 GB */
 	expect("accelmux_cpu_seconds_per_gigabyte", 2);
+	/* An inline engine's half second is in the mux thread's. */
+	b.dev.caps = DEVICE_CAP_BLOCKING;
+	render();
+	expect("accelmux_cpu_seconds_total{component=\"engines\"}", 0);
+	expect("accelmux_cpu_seconds_per_gigabyte", 1.75);
 }
 END_TEST
 
@@ -182,7 +190,7 @@ END_TEST
 /* ------------------------------------------------------------------ the format */
 
 struct format {
-	char family[128];  /* of the last TYPE line */
+	char family[128]; /* of the last TYPE line */
 	char kind[16];
 	char done[200][128]; /* families finished */
 	unsigned int n_done;

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * test_ring.c - both ends of the rings: order, wrap-around, hostile indices, wake-ups.
  */
@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -331,6 +332,86 @@ START_TEST(no_wakeup_is_lost_in_either_direction)
 }
 END_TEST
 
+#define DUELS 100000u
+
+/* Two threads let go at the same moment, again and again. */
+struct duel {
+	struct pair p;
+	uint32_t gate[2];
+	bool cq;
+	bool slept[DUELS], kicked[DUELS];
+};
+
+static void duel_meet(struct duel *d, unsigned int me, uint32_t round)
+{
+	amux_store_release(&d->gate[me], round + 1); /* pairs with the other's acquire */
+	for (unsigned int i = 0; amux_load_acquire(&d->gate[!me]) <= round; i++) {
+		if (i % 4096 == 4095)
+			sched_yield(); /* it may want this very CPU */
+	}
+}
+
+static void *duel_sleeper(void *arg)
+{
+	struct duel *d = arg;
+	struct amux_sqe sqe;
+
+	for (uint32_t i = 0; i < DUELS; i++) {
+		duel_meet(d, 0, 2 * i);
+		d->slept[i] =
+			!(d->cq ? amux_cq_sleep(&d->p.client) : amux_sq_sleep(&d->p.broker));
+		duel_meet(d, 0, 2 * i + 1);
+		if (d->cq) {
+			amux_cq_wake(&d->p.client);
+			amux_cq_ready(&d->p.client);
+			amux_cq_take(&d->p.client);
+			amux_cq_release(&d->p.client);
+		} else {
+			amux_sq_wake(&d->p.broker);
+			amux_sq_ready(&d->p.broker);
+			amux_sq_take(&d->p.broker, &sqe);
+			amux_sq_release(&d->p.broker);
+		}
+	}
+	return NULL;
+}
+
+/*
+ * The moment that matters is a few ns wide: the sleeper sets its flag while the producer
+ * moves the tail.  If neither sees the other, the wake-up is lost.  Fails without the
+ * barriers.
+ */
+START_TEST(publish_and_sleep_never_miss_each_other)
+{
+	struct duel *d = calloc(1, sizeof(*d));
+	struct amux_cqe cqe = { 0 };
+	unsigned int both = 0;
+	pthread_t t;
+
+	d->cq = _i;
+	pair_open(&d->p, SMALL, SMALL, NEAR_WRAP);
+	ck_assert_int_eq(pthread_create(&t, NULL, duel_sleeper, d), 0);
+	for (uint32_t i = 0; i < DUELS; i++) {
+		if (d->cq)
+			amux_cq_put(&d->p.broker, &cqe);
+		else
+			amux_sq_next(&d->p.client)->user_data = i;
+		duel_meet(d, 1, 2 * i);
+		d->kicked[i] =
+			d->cq ? amux_cq_publish(&d->p.broker) : amux_sq_publish(&d->p.client);
+		duel_meet(d, 1, 2 * i + 1);
+	}
+	pthread_join(t, NULL);
+	for (uint32_t i = 0; i < DUELS; i++) {
+		ck_assert_msg(!d->slept[i] || d->kicked[i], "wake-up %u was lost", i);
+		both += d->slept[i];
+	}
+	ck_assert_uint_gt(both, 0);
+	pair_close(&d->p);
+	free(d);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("ring");
@@ -345,6 +426,7 @@ int main(void)
 	tcase_add_test(t, sq_stream_keeps_order_and_wakes);
 	tcase_add_test(t, cq_stream_keeps_order_and_wakes);
 	tcase_add_test(t, no_wakeup_is_lost_in_either_direction);
+	tcase_add_loop_test(t, publish_and_sleep_never_miss_each_other, 0, 2);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);
