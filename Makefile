@@ -40,7 +40,8 @@ CLIENT_SRC   := $(sort $(wildcard client/*.c))
 POLICY_SRC   := $(sort $(wildcard policies/*.c))
 CLI_SRC      := $(sort $(wildcard broker/cli*.c))
 DAEMON_SRC   := broker/main.c
-BROKER_SRC   := $(filter-out $(CLI_SRC) $(DAEMON_SRC),$(sort $(wildcard broker/*.c))) $(POLICY_SRC)
+BROKER_SRC   := $(filter-out $(CLI_SRC) $(DAEMON_SRC),$(sort $(wildcard broker/*.c))) $(POLICY_SRC) \
+                client/crc.c
 EXAMPLE_SRC  := $(sort $(wildcard docs/examples/*.c))
 UNIT_SRC     := $(sort $(wildcard tests/unit/test_*.c))
 INTEG_SRC    := $(sort $(wildcard tests/integration/*.c))

@@ -18,7 +18,7 @@
 #endif
 
 #include "../client/barrier.h"
-#include "crc32c.h"
+#include "../client/crc.h"
 #include "fault_fixup.h"
 #include "soft.h"
 
@@ -235,7 +235,7 @@ static void do_crc(void *arg)
 			memcpy(op->buf[1] + at, from, n);
 			from = op->buf[1] + at; /* of what was copied, if the source changes */
 		}
-		op->crc = crc32c(op->crc, from, n);
+		op->crc = amux_crc32c(op->crc, from, n);
 		op->done += n;
 	}
 }

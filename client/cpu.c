@@ -7,6 +7,7 @@
 
 #include "handle.h"
 #include "cpu.h"
+#include "crc.h"
 
 #define CPU_BOUNCE 4096u /* on the stack; also keeps what a CRC reads again in L1 */
 

@@ -32,10 +32,4 @@ uint64_t amux_job_step(struct amux *a, struct amux_job *job, uint64_t budget);
 /* memmove() at the modelled rate, if there is one; returns the ns spent without pacing. */
 uint64_t amux_cpu_move(struct amux *a, void *dst, const void *src, size_t len);
 
-/* CRC-32C (Castagnoli, reflected); 0 starts, an earlier result continues. */
-uint32_t amux_crc32c(uint32_t crc, const void *p, size_t len);
-
-/* The same without the CPU's instruction. */
-uint32_t amux_crc32c_table(uint32_t crc, const void *p, size_t len);
-
 #endif /* CLIENT_CPU_H */

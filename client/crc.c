@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "cpu.h"
+#include "crc.h"
 
 #define CRC_POLY 0x82f63b78u /* Castagnoli, reflected */
 

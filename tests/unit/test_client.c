@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../../client/crc.h"
 #include "../../client/handle.h"
 #include "../../client/queue.h"
 
