@@ -6,54 +6,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "broker.h"
+#include "broker_state.h"
 #include "clock.h"
 #include "control.h"
 #include "fault_fixup.h"
 #include "http.h"
 #include "replay.h"
-#include "server.h"
 #include "soft.h"
-#include "status.h"
-
-#define BROKER_SIGNALS 3
-
-struct node {
-	struct device devices[AMUX_POLICY_DEVS];
-	unsigned int n_devices;
-};
-
-struct broker {
-	struct config cfg;
-	char path[512]; /* config file, "" if none */
-	const char *const *set; /* assignments over it */
-	unsigned int n_set;
-	uint64_t start_ns;
-	uv_loop_t loop;
-	uv_async_t mail, stop;
-	struct mailbox outbox; /* answers of the mux threads */
-	uv_signal_t signals[BROKER_SIGNALS];
-	struct conn_host host;
-	struct server server;
-	struct control *control;
-	struct http *http;
-	struct node nodes[TENANT_NODES];
-	struct mux *mux;
-	unsigned int n_nodes;
-	struct mail drain[TENANT_NODES];
-	unsigned int draining; /* muxes that have not drained yet */
-
-	void *grant_map;
-	struct grant_link grant;
-	struct replay *replay;
-
-	unsigned int policy; /* index in amux_policies[] */
-	uint64_t values[AMUX_POLICY_PARAMS];
-	struct flow_stats scratch; /* sum over nodes for broker_tenant() */
-};
 
 /* ------------------------------------------------------------------- shutdown */
 
@@ -208,6 +173,20 @@ static int muxes_open(struct broker *b, char *err, size_t errlen)
 	return 0;
 }
 
+/* Does somebody answer there?  A dead broker's socket refuses. */
+static bool control_served(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bool served;
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
+	served = fd >= 0 && (!connect(fd, (struct sockaddr *)&sa, sizeof(sa)) || errno == EAGAIN);
+	if (fd >= 0)
+		close(fd);
+	return served;
+}
+
 int broker_open(struct broker **out, const struct config *cfg, const char *path, char *err,
 		size_t errlen)
 {
@@ -264,7 +243,15 @@ int broker_open(struct broker **out, const struct config *cfg, const char *path,
 	ret = muxes_open(b, err, errlen);
 	if (ret)
 		goto err;
-	unlink(cfg->control); /* a dead broker's: server_open() holds the lock */
+	/* server_open() holds the lock of this session socket; the control socket may still be
+	 * that of a broker with another one. */
+	if (control_served(cfg->control)) {
+		snprintf(err, errlen, "%s: another program serves this control socket",
+			 cfg->control);
+		ret = -EADDRINUSE;
+		goto err;
+	}
+	unlink(cfg->control); /* a dead broker's */
 	ret = control_start(&b->control, &b->loop, b, cfg->control, err, errlen);
 	if (ret)
 		goto err;
@@ -360,261 +347,4 @@ void broker_close(struct broker *b)
 	if (b->host.pidfd >= 0)
 		close(b->host.pidfd);
 	free(b);
-}
-
-/* ---------------------------------------------------------------------- changes */
-
-static void change_done(struct mail *mail)
-{
-	free(mail->arg);
-}
-
-int broker_set_policy(struct broker *b, const struct amux_policy_ops *ops,
-		      const uint64_t *values)
-{
-	struct policy_change *pc[TENANT_NODES] = { NULL };
-	unsigned int i;
-
-	/* All memory first: either every node switches or none does. */
-	for (i = 0; i < b->n_nodes; i++) {
-		pc[i] = calloc(1, sizeof(*pc[i]));
-		if (!pc[i])
-			goto err;
-		pc[i]->state = ops->state_size ? calloc(1, ops->state_size) : NULL;
-		if (ops->state_size && !pc[i]->state)
-			goto err;
-		pc[i]->ops = ops;
-		memcpy(pc[i]->values, values, sizeof(pc[i]->values));
-		pc[i]->mail.type = MAIL_POLICY;
-		pc[i]->mail.arg = pc[i];
-		pc[i]->mail.done = change_done;
-	}
-	for (i = 0; i < b->n_nodes; i++)
-		mux_post(&b->mux[i], &pc[i]->mail);
-	for (i = 0; amux_policies[i]; i++)
-		if (amux_policies[i] == ops)
-			b->policy = i;
-	memcpy(b->values, values, sizeof(b->values));
-	return 0;
-
-err:
-	for (i = 0; i < b->n_nodes; i++) {
-		if (pc[i])
-			free(pc[i]->state);
-		free(pc[i]);
-	}
-	return -ENOMEM;
-}
-
-/* Best effort: without memory a tenant or mux keeps its old values until the next reload. */
-static void broker_apply_tenants(struct broker *b)
-{
-	struct list *pos;
-
-	list_for_each(pos, &b->host.tenants) {
-		struct tenant *t = container_of(pos, struct tenant, link);
-
-		tenant_limits(&b->cfg, t->name, &t->weight, &t->reserve_bps, &t->limit_bps);
-		for (unsigned int i = 0; i < b->n_nodes; i++) {
-			struct tenant_change *tc = calloc(1, sizeof(*tc));
-
-			if (!tc)
-				return;
-			*tc = (struct tenant_change){
-				.mail = { .type = MAIL_TENANT_SET, .arg = tc, .done = change_done },
-				.tenant = &t->node[i],
-				.weight = t->weight,
-				.reserve_bps = t->reserve_bps,
-				.limit_bps = t->limit_bps,
-			};
-			mux_post(&b->mux[i], &tc->mail);
-		}
-	}
-}
-
-static void broker_apply_tuning(struct broker *b)
-{
-	for (unsigned int i = 0; i < b->n_nodes; i++) {
-		struct mux_tuning *mt = calloc(1, sizeof(*mt));
-
-		if (!mt)
-			return;
-		mt->mail.type = MAIL_TUNE;
-		mt->mail.arg = mt;
-		mt->mail.done = change_done;
-		mt->spin_ns = b->cfg.spin_ns;
-		mt->epoch_ns = b->cfg.epoch_ns *
-			       (b->cfg.soft.model ? b->cfg.soft.time_scale : 1);
-		mux_post(&b->mux[i], &mt->mail);
-	}
-}
-
-void broker_overrides(struct broker *b, const char *const *set, unsigned int n)
-{
-	b->set = set;
-	b->n_set = n;
-}
-
-int broker_reload(struct broker *b, char *err, size_t errlen)
-{
-	struct config *cfg;
-	int ret, policy;
-	bool same;
-
-	if (!b->path[0]) {
-		snprintf(err, errlen, "reload: no config file was given (--config)");
-		return -ENOENT;
-	}
-	cfg = malloc(sizeof(*cfg));
-	if (!cfg)
-		return -ENOMEM;
-	config_default(cfg);
-	ret = config_load(cfg, b->path, err, errlen);
-	for (unsigned int i = 0; i < b->n_set && !ret; i++)
-		ret = config_override(cfg, b->set[i], err, errlen);
-	if (!ret)
-		ret = config_check(cfg, err, errlen);
-	if (!ret)
-		ret = config_reloadable(&b->cfg, cfg, err, errlen);
-	if (ret)
-		goto out;
-	/* What was switched by hand stands unless the file's own words on it changed. */
-	policy = config_policy_index(cfg->policy);
-	same = !strcmp(cfg->policy, b->cfg.policy) &&
-	       !memcmp(cfg->policy_values[policy], b->cfg.policy_values[policy],
-		       sizeof(cfg->policy_values[policy]));
-	b->cfg = *cfg;
-	broker_apply_tenants(b);
-	broker_apply_tuning(b);
-	if (!same)
-		ret = broker_set_policy(b, amux_policies[policy], cfg->policy_values[policy]);
-	if (ret)
-		snprintf(err, errlen, "out of memory");
-out:
-	free(cfg);
-	return ret;
-}
-
-/* ----------------------------------------------------------------------- status */
-
-const struct config *broker_config(struct broker *b)
-{
-	return &b->cfg;
-}
-
-uint64_t broker_start_ns(struct broker *b)
-{
-	return b->start_ns;
-}
-
-unsigned int broker_connections(struct broker *b)
-{
-	return b->host.n_conns;
-}
-
-uint64_t broker_rejected(struct broker *b)
-{
-	return b->host.rejected;
-}
-
-unsigned int broker_node(struct broker *b, unsigned int i, struct status_node *out)
-{
-	struct mux *m;
-
-	if (i >= b->n_nodes)
-		return b->n_nodes;
-	m = &b->mux[i];
-	memset(out, 0, sizeof(*out));
-	out->node = m->node;
-	out->stats = &m->stats;
-	out->users = &m->sched.users;
-	plan_describe(&m->planner, out->policy, sizeof(out->policy), out->reverted,
-		      sizeof(out->reverted));
-	plan_read(&m->planner, &out->plan);
-	out->n_devices = m->n_devices;
-	for (unsigned int d = 0; d < m->n_devices; d++) {
-		struct status_device *sd = &out->devices[d];
-		struct device *dev = m->device[d];
-
-		sd->dev = dev;
-		sd->engine = dev->ops->name;
-		for (unsigned int e = 0; e < dev->engines; e++)
-			dev->ops->read_stats(dev, e, &sd->engines[e]);
-		sd->inflight_bytes[AMUX_CLASS_USER] =
-			stat_read(&m->sched.device[d].inflight_bytes);
-		if (m->kernel) {
-			struct grant_demand demand;
-
-			grant_demand_read(m->kernel, &demand);
-			sd->inflight_bytes[AMUX_CLASS_KERNEL] = demand.inflight_bytes[d];
-		}
-	}
-	return b->n_nodes;
-}
-
-static void hist_sum(struct hist *to, const struct hist *from)
-{
-	for (unsigned int i = 0; i < HIST_BUCKETS; i++)
-		to->bucket[i] += stat_read(&from->bucket[i]);
-	to->count += stat_read(&from->count);
-	to->sum_ns += stat_read(&from->sum_ns);
-}
-
-/* struct flow_stats is u64 counters up to the two histograms at its end. */
-static void flow_stats_sum(struct flow_stats *to, const struct flow_stats *from)
-{
-	uint64_t *t = (uint64_t *)to;
-	const uint64_t *f = (const uint64_t *)from;
-
-	for (size_t i = 0; i < offsetof(struct flow_stats, wait) / sizeof(*t); i++)
-		t[i] += stat_read(&f[i]);
-	hist_sum(&to->wait, &from->wait);
-	hist_sum(&to->service, &from->service);
-}
-
-unsigned int broker_tenant(struct broker *b, unsigned int i, struct status_tenant *out)
-{
-	unsigned int n = 0;
-	struct list *pos;
-
-	list_for_each(pos, &b->host.tenants) {
-		struct tenant *t = container_of(pos, struct tenant, link);
-
-		if (n++ != i)
-			continue;
-		memset(&b->scratch, 0, sizeof(b->scratch));
-		memset(out, 0, sizeof(*out));
-		for (unsigned int node = 0; node < b->n_nodes; node++) {
-			flow_stats_sum(&b->scratch, &t->node[node].stats);
-			out->queued_bytes += stat_read(&t->node[node].queued_bytes);
-		}
-		out->id = t->id;
-		out->name = t->name;
-		out->weight = t->weight;
-		out->reserve_bps = t->reserve_bps;
-		out->limit_bps = t->limit_bps;
-		out->connections = t->connections;
-		out->queues = t->queues;
-		out->regions = t->regions;
-		out->region_bytes = t->region_bytes;
-		out->stats = &b->scratch;
-	}
-	return n;
-}
-
-const struct grant_link *broker_kernel(struct broker *b, const char **source)
-{
-	*source = b->replay ? b->cfg.kernel : "none";
-	return b->grant_map ? &b->grant : NULL;
-}
-
-uint64_t broker_kernel_mismatches(struct broker *b)
-{
-	return b->replay ? replay_mismatches(b->replay) : 0;
-}
-
-const struct amux_policy_ops *broker_policy(struct broker *b, const uint64_t **values)
-{
-	*values = b->values;
-	return amux_policies[b->policy];
 }

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * broker_state.h - what the broker consists of, for the three files that implement it:
+ * broker.c (bring-up and shutdown), reload.c (changes while it runs), status.c (what it shows).
+ *
+ * Owner and thread: the control thread; what the mux threads own in it says so.
+ */
+#ifndef BROKER_BROKER_STATE_H
+#define BROKER_BROKER_STATE_H
+
+#include "grant.h"
+#include "server.h"
+
+#define BROKER_SIGNALS 3
+
+struct node {
+	struct device devices[AMUX_POLICY_DEVS];
+	unsigned int n_devices;
+};
+
+struct control;
+struct http;
+struct replay;
+
+struct broker {
+	struct config cfg;
+	char path[512]; /* config file, "" if none */
+	const char *const *set; /* assignments over it */
+	unsigned int n_set;
+	uint64_t start_ns;
+	uv_loop_t loop;
+	uv_async_t mail, stop;
+	struct mailbox outbox; /* answers of the mux threads */
+	uv_signal_t signals[BROKER_SIGNALS];
+	struct conn_host host;
+	struct server server;
+	struct control *control;
+	struct http *http;
+	struct node nodes[TENANT_NODES];
+	struct mux *mux;
+	unsigned int n_nodes;
+	struct mail drain[TENANT_NODES];
+	unsigned int draining; /* muxes that have not drained yet */
+
+	void *grant_map;
+	struct grant_link grant;
+	struct replay *replay;
+
+	unsigned int policy; /* index in amux_policies[] */
+	uint64_t values[AMUX_POLICY_PARAMS];
+	struct flow_stats scratch; /* sum over nodes for broker_tenant() */
+};
+
+#endif /* BROKER_BROKER_STATE_H */
