@@ -4,8 +4,9 @@
 #
 #   make                 broker, CLI, library, examples
 #   make run             the guided tour (installs what is missing)
-#   make check           every test (installs what is missing)
-#   make install DESTDIR= PREFIX=/usr/local
+#   make check           every test (installs what is missing); T=NAME: that one alone
+#   make deps            installs what is missing
+#   make install DESTDIR= PREFIX=/usr/local, make uninstall
 #   SAN=asan|tsan        the same in a build directory of its own
 #   CC=clang             any of the above with another compiler
 
@@ -45,6 +46,7 @@ BROKER_SRC   := $(filter-out $(CLI_SRC) $(DAEMON_SRC),$(sort $(wildcard broker/*
 EXAMPLE_SRC  := $(sort $(wildcard docs/examples/*.c))
 UNIT_SRC     := $(sort $(wildcard tests/unit/test_*.c))
 INTEG_SRC    := $(sort $(wildcard tests/integration/*.c))
+DEMO_SRC     := $(sort $(wildcard tests/demo/*.c))
 TESTLIB_SRC  := $(sort $(wildcard tests/lib/*.c))
 
 obj = $(patsubst %.c,$(O)/%.o,$(1))
@@ -61,8 +63,10 @@ EXAMPLES := $(patsubst docs/examples/%.c,$(O)/examples/%,$(EXAMPLE_SRC))
 UNITS    := $(patsubst tests/unit/%.c,$(O)/unit/%,$(UNIT_SRC))
 INTEGS   := $(patsubst tests/integration/%.c,$(O)/integration/%,$(INTEG_SRC))
 
+DEMO     := $(O)/demo/tour $(O)/demo/tenant
+
 all: $(BIN) $(LIBS) $(EXAMPLES)
-tests: all $(UNITS) $(INTEGS)
+tests: all $(UNITS) $(INTEGS) $(DEMO)
 
 $(O)/include/accelmux/%.h: client/%.h
 	@mkdir -p $(@D)
@@ -117,9 +121,61 @@ $(O)/integration/%: $(O)/tests/integration/%.o $(call obj,$(TESTLIB_SRC)) $(O)/l
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(CLI_LD)
 
+$(O)/demo/tenant: $(O)/tests/demo/tenant.o $(O)/libaccelmux.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS) -o $@ $^
+
+$(O)/demo/tour: $(call obj,$(filter-out %/tenant.c,$(DEMO_SRC)))
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(CLI_LD)
+
+# What is missing must be there before anything is built: hence a make of its own.
+deps:
+	@tests/deps.sh check
+
+run:
+	@tests/deps.sh run
+	@$(MAKE) --no-print-directory O=$(O) all $(DEMO)
+	@$(O)/demo/tour $(O) tests/traces/mixed.trace
+
+check:
+	@tests/deps.sh check
+	@O=$(O) SAN=$(SAN) CC=$(CC) tests/check.sh $(T)
+
+# What is installed, below DESTDIR/PREFIX: what uninstall removes, no more and no less.
+INSTALLED := bin/accelmux sbin/accelmuxd lib/libaccelmux.a lib/libaccelmux.so.$(VERSION) \
+	     lib/libaccelmux.so.$(SOMAJOR) lib/libaccelmux.so lib/pkgconfig/accelmux.pc \
+	     include/accelmux/accelmux.h include/accelmux/abi.h include/accelmux/uapi/accelmux.h \
+	     share/doc/accelmux/accelmux.conf
+INSTALL_TO = $(DESTDIR)$(PREFIX)
+
+install: all
+	@echo "  INSTALL $(INSTALL_TO)"
+	@install -d $(addprefix $(INSTALL_TO)/,$(sort $(dir $(INSTALLED))))
+	@install -m 755 $(O)/accelmux $(INSTALL_TO)/bin
+	@install -m 755 $(O)/accelmuxd $(INSTALL_TO)/sbin
+	@install -m 644 $(O)/libaccelmux.a $(O)/libaccelmux.so.$(VERSION) $(INSTALL_TO)/lib
+	@ln -sf libaccelmux.so.$(VERSION) $(INSTALL_TO)/lib/libaccelmux.so.$(SOMAJOR)
+	@ln -sf libaccelmux.so.$(VERSION) $(INSTALL_TO)/lib/libaccelmux.so
+	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' client/accelmux.pc.in \
+		> $(INSTALL_TO)/lib/pkgconfig/accelmux.pc
+	@install -m 644 client/accelmux.h client/abi.h $(INSTALL_TO)/include/accelmux
+	@install -m 644 kmod/uapi/accelmux.h $(INSTALL_TO)/include/accelmux/uapi
+	@install -m 644 docs/accelmux.conf $(INSTALL_TO)/share/doc/accelmux
+	@[ "$(DESTDIR)" ] || ldconfig 2>/dev/null || :
+
+uninstall:
+	@echo "  UNINSTALL $(INSTALL_TO)"
+	@rm -f $(addprefix $(INSTALL_TO)/,$(INSTALLED))
+	@for d in include/accelmux/uapi include/accelmux share/doc/accelmux; do \
+		rmdir $(INSTALL_TO)/$$d 2>/dev/null || :; done
+	@[ "$(DESTDIR)" ] || ldconfig 2>/dev/null || :
+
 clean:
 	rm -rf build build-*
 
-.PHONY: all tests clean
+.PHONY: all tests deps run check install uninstall clean
 .SECONDARY:
 -include $(shell [ -d $(O) ] && find $(O) -name '*.d')

@@ -50,7 +50,7 @@ static void print_notes(const struct results *r)
 	puts("MB/s       finished by engine and by CPU together, within a window; engine: of those\n"
 	     "           by engines.  Each class has a CPU of its own, modelled too.\n"
 	     "p50, p99   gold, bronze: from submission to answer of a copy of 64 KiB to 2 MiB,\n"
-	     "           6 MiB outstanding (the wait in one's own queue included); kernel: from a\n"
+	     "           8 MiB outstanding (the wait in one's own queue included); kernel: from a\n"
 	     "           batch's arrival to its last page.  Histogram buckets are 25 % wide.\n"
 	     "slowdown   throughput alone / throughput now, same load.  Alone: the class by itself\n"
 	     "           under the policy shared.  The kernel's load is what its trace asks for, not\n"

@@ -32,7 +32,7 @@
 #define SMALL_BYTES (64u << 10)
 #define SIZES	    6		/* 64 KiB, 128 KiB ... 2 MiB */
 #define SLOTS	    24
-#define OUTSTANDING (6u << 20) /* bytes submitted and not answered, to be reached */
+#define OUTSTANDING (8u << 20) /* bytes submitted and not answered, to be reached */
 #define ENTRIES	    32
 #define ANSWERS	    16
 #define LOOK_NS	    20000000 /* at commands at least this often */

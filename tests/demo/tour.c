@@ -358,6 +358,20 @@ static int walk(struct tour *t)
 	return 0;
 }
 
+/* Better said now than half-way. */
+static int check_files(const char *build, const char *trace)
+{
+	static const char *const programs[] = { "accelmuxd", "accelmux", "demo/tenant" };
+	char path[512];
+
+	for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", build, programs[i]);
+		if (access(path, X_OK))
+			return failed(path, -errno);
+	}
+	return access(trace, R_OK) ? failed(trace, -errno) : 0;
+}
+
 int main(int argc, char **argv)
 {
 	static struct tour t;
@@ -374,7 +388,9 @@ int main(int argc, char **argv)
 	t.results.weight[GOLD] = WEIGHT_GOLD;
 	t.results.weight[BRONZE] = WEIGHT_BRONZE;
 	child_catch_signals();
-	err = failed("private directory", stage_open(&t.stage, argv[1]));
+	err = check_files(argv[1], argv[2]);
+	if (!err)
+		err = failed("private directory", stage_open(&t.stage, argv[1]));
 	if (!err)
 		err = walk(&t);
 	if (err && err != -EINTR)

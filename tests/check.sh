@@ -1,0 +1,179 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# Every test, as `make check` runs them: check.sh [NAME...]
+#
+#	build        gcc and clang, plain and with sanitizers: no warning (they are errors)
+#	unit         tests/unit: plain, asan (with ubsan), and tsan those that use threads
+#	integration  tests/run.sh: plain and asan
+#	examples     against a running broker
+#	install      install, use what is installed, uninstall
+#
+# With NAMEs only those run, in the build at hand: a unit test (soft or test_soft), an
+# integration test, examples, install.
+#
+# From make: O (build directory), CC, SAN, MAKE.  Logs are in O/check; nothing else is left.
+set -u
+
+: "${O:=build}" "${MAKE:=make}" "${CC:=gcc}" "${SAN:=}"
+jobs=$(nproc)
+logs=$O/check
+start=$(date +%s)
+failed=""
+counts=""
+seconds_each=300 # a test that takes longer hangs
+
+rm -rf "$logs"
+mkdir -p "$logs" || exit 1
+trap 'exit 130' HUP INT TERM
+
+# The kernel may place mappings where gcc 12's TSan does not expect them.
+straight=""
+setarch -R true 2>/dev/null && straight="setarch -R"
+
+# fail LABEL LOG: note it, show why
+fail()
+{
+	failed="$failed $1"
+	echo "  FAIL  $1"
+	[ ! -s "$2" ] || tail -n 40 "$2" | sed 's/^/      | /'
+}
+
+# build LABEL DIRECTORY MAKE-ARGUMENT...: everything there is to build
+build()
+{
+	label=$1 dir=$2
+	shift 2
+	if "$MAKE" -j"$jobs" --no-print-directory O="$dir" "$@" tests >"$logs/build-$label" 2>&1 &&
+		! grep -q 'warning:' "$logs/build-$label"; then
+		echo "  ok    build $label"
+	else
+		fail "build-$label" "$logs/build-$label"
+	fi
+}
+
+# What a sanitizer finds must fail the test whichever process of it found it.
+export ASAN_OPTIONS="exitcode=99:detect_leaks=1:${ASAN_OPTIONS:-}"
+export UBSAN_OPTIONS="halt_on_error=1:exitcode=99:${UBSAN_OPTIONS:-}"
+export TSAN_OPTIONS="halt_on_error=1:exitcode=99:${TSAN_OPTIONS:-}"
+
+# unit KIND DIRECTORY PREFIX PROGRAM...: run them, count checks
+unit()
+{
+	kind=$1 dir=$2 prefix=$3
+	shift 3
+	programs=0 checks=0
+	for path; do
+		name=$(basename "$path" .c)
+		log=$logs/$kind-$name
+		programs=$((programs + 1))
+		# shellcheck disable=SC2086 # a command and its option, or nothing
+		if [ -x "$dir/unit/$name" ] &&
+			timeout -k 5 $seconds_each $prefix "$dir/unit/$name" >"$log" 2>&1 </dev/null; then
+			n=$(sed -n 's/^[0-9]*%: Checks: \([0-9]*\), Failures: 0, Errors: 0$/\1/p' "$log" |
+				awk '{ n += $1 } END { print n + 0 }')
+			checks=$((checks + n))
+			if [ "$n" = 0 ]; then
+				echo "it ran no check" >>"$log"
+				fail "$kind/$name" "$log"
+			else
+				printf '  ok    %s %s: %d checks\n' "$kind" "$name" "$n"
+			fi
+		else
+			fail "$kind/$name" "$log"
+		fi
+	done
+	counts="$counts; $kind unit: $checks checks in $programs programs"
+}
+
+# integration KIND DIRECTORY [NAME...]: one line per program, as run.sh says it
+integration()
+{
+	kind=$1 dir=$2
+	shift 2
+	log=$logs/$kind-integration
+	O=$dir TIMEOUT=$seconds_each tests/run.sh "$@" >"$log" 2>&1 </dev/null
+	status=$?
+	sed -n "s/^ok \([^:]*\): \(.*\)/  ok    $kind \1: \2/p" "$log"
+	said=$(tail -n 1 "$log") # N programs: N tests, N failed, N skipped
+	if [ $status != 0 ]; then
+		grep -E '^( *not ok|failed:|Bail out!)' "$log" | sed 's/^/      | /'
+		fail "$kind/integration" "$log"
+	fi
+	counts="$counts; $kind integration: $said"
+}
+
+examples()
+{
+	if tests/examples.sh "$O" >"$logs/examples" 2>&1 </dev/null; then
+		n=$(grep -c '^ok ' "$logs/examples")
+		echo "  ok    examples: $n programs"
+		counts="$counts; $n examples"
+	else
+		fail examples "$logs/examples"
+	fi
+}
+
+install_test()
+{
+	if MAKE=$MAKE CC=$CC tests/install.sh "$O" >"$logs/install" 2>&1 </dev/null; then
+		echo "  ok    install, use, uninstall"
+		counts="$counts; install"
+	else
+		fail install "$logs/install"
+	fi
+}
+
+finish()
+{
+	seconds=$(($(date +%s) - start))
+	took="$((seconds / 60)) min $((seconds % 60)) s"
+	if [ "$failed" ]; then
+		echo "check: FAILED:$failed (logs in $logs)$counts; $took"
+		exit 1
+	fi
+	echo "check: all passed$counts; $took"
+	exit 0
+}
+
+if [ $# -gt 0 ]; then
+	kind=${SAN:-plain}
+	[ "$kind" != tsan ] || prefix=$straight
+	build "$kind" "$O" CC="$CC" SAN="$SAN"
+	[ ! "$failed" ] || finish
+	for name; do
+		short=${name#test_}
+		if [ "$name" = examples ]; then
+			examples
+		elif [ "$name" = install ]; then
+			install_test
+		elif [ -e "tests/unit/test_$short.c" ]; then
+			unit "$kind" "$O" "${prefix:-}" "test_$short"
+		elif [ -e "tests/integration/test_$short.c" ]; then
+			integration "$kind" "$O" "test_$short"
+		else
+			echo "check: '$name': expected examples, install, or the NAME of a" \
+				"tests/unit/test_NAME.c or tests/integration/test_NAME.c" >&2
+			exit 2
+		fi
+	done
+	finish
+fi
+
+echo "building"
+build gcc "$O" CC=gcc SAN=
+build asan "$O-asan" CC=gcc SAN=asan
+build tsan "$O-tsan" CC=gcc SAN=tsan
+build clang "$O-clang" CC=clang SAN=
+[ ! "$failed" ] || finish
+
+echo "testing"
+unit plain "$O" "" tests/unit/test_*.c
+integration plain "$O"
+examples
+install_test
+unit asan "$O-asan" "" tests/unit/test_*.c
+integration asan "$O-asan"
+# shellcheck disable=SC2046 # names without blanks
+unit tsan "$O-tsan" "$straight" $(grep -l 'pthread_create\|tsan' tests/unit/test_*.c)
+finish

@@ -1,0 +1,72 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# Install below a temporary directory, build and run an example against what is there, then
+# uninstall and see that nothing is left: install.sh BUILD
+set -eu
+
+build=$1
+dir=$(mktemp -d)
+broker=""
+cleanup()
+{
+	[ -z "$broker" ] || kill "$broker" 2>/dev/null || :
+	[ -z "$broker" ] || wait "$broker" || :
+	rm -rf "$dir"
+}
+trap cleanup EXIT
+trap 'exit 130' HUP INT TERM
+
+die()
+{
+	echo "$*" >&2
+	exit 1
+}
+
+prefix=/opt/accelmux
+root=$dir/root
+at=$root$prefix
+dest() { "${MAKE:-make}" --no-print-directory O="$build" CC="$CC" "DESTDIR=$root" "PREFIX=$prefix" "$1"; }
+
+: "${CC:=gcc}"
+dest install
+
+# As a package's user would, but for the root.
+export PKG_CONFIG_PATH="$at/lib/pkgconfig" PKG_CONFIG_SYSROOT_DIR="$root"
+[ "$(pkg-config --modversion accelmux)" = "$(cat VERSION)" ] || die "accelmux.pc: wrong version"
+# shellcheck disable=SC2046 # flags
+"$CC" -Wall -Wextra -Werror -o "$dir/shared" docs/examples/copy.c \
+	$(pkg-config --cflags --libs accelmux)
+# shellcheck disable=SC2046
+"$CC" -o "$dir/static" docs/examples/copy.c $(pkg-config --cflags accelmux) \
+	"$at/lib/libaccelmux.a" -pthread
+printf '#include <accelmux/uapi/accelmux.h>\nint main(void) { return 0; }\n' >"$dir/uapi.c"
+# shellcheck disable=SC2046
+"$CC" -Wall -Wextra -Werror -o "$dir/uapi" "$dir/uapi.c" $(pkg-config --cflags accelmux)
+
+LD_LIBRARY_PATH=$at/lib ldd "$dir/shared" >"$dir/ldd"
+grep -q "libaccelmux.so.0 => $at/lib/" "$dir/ldd" || die "ldd: $(cat "$dir/ldd")"
+! ldd "$dir/static" | grep -q accelmux || die "the static program needs the shared library"
+[ "$("$at/bin/accelmux" --version)" = "accelmux $(cat VERSION)" ] || die "accelmux --version"
+
+"$at/sbin/accelmuxd" --config "$at/share/doc/accelmux/accelmux.conf" --check ||
+	die "the installed accelmux.conf is not valid"
+"$at/sbin/accelmuxd" --config /dev/null --set "broker.socket=$dir/accelmux.sock" \
+	--set "broker.control=$dir/control.sock" --set broker.metrics=off &
+broker=$!
+tries=0
+until "$at/bin/accelmux" --socket "$dir/control.sock" status >/dev/null 2>&1; do
+	tries=$((tries + 1))
+	[ $tries -lt 100 ] || die "the installed broker does not answer"
+	sleep 0.1
+done
+for program in shared static; do
+	ACCELMUX_SOCKET=$dir/accelmux.sock LD_LIBRARY_PATH=$at/lib timeout -k 5 60 "$dir/$program"
+done
+kill "$broker"
+wait "$broker"
+broker=""
+
+dest uninstall
+left=$(find "$root" ! -type d -o -name accelmux ! -path "$at")
+[ ! "$left" ] || die "uninstall left: $left"
