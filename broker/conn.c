@@ -262,10 +262,6 @@ static void conn_register(struct conn *c, const struct amux_msg_register *m, int
 	uint32_t slot;
 	int ret;
 
-	if (fd < 0) {
-		conn_error(c, m->hdr.cookie, -EINVAL, "REGISTER: fds = 0: expected one memfd");
-		return;
-	}
 	if (m->flags & ~AMUX_REGION_READONLY || m->rsvd) {
 		conn_error(c, m->hdr.cookie, -EINVAL,
 			   "REGISTER: flags = 0x%x, rsvd = %u: expected flags 0 or 1, rsvd 0",
@@ -461,7 +457,8 @@ static uint32_t message_len(uint32_t type)
 	}
 }
 
-static void conn_message(struct conn *c, const void *msg, size_t got, int fd)
+static void conn_message(struct conn *c, const void *msg, size_t got, const int *fds,
+			 unsigned int n_fds)
 {
 	const struct amux_msg_hdr *hdr = msg;
 	uint32_t want;
@@ -488,12 +485,17 @@ static void conn_message(struct conn *c, const void *msg, size_t got, int fd)
 		conn_close(c, NULL);
 		return;
 	}
+	if (n_fds != (hdr->type == AMUX_MSG_REGISTER)) {
+		conn_error(c, hdr->cookie, -EINVAL, "type %u: fds = %u: expected %s", hdr->type, n_fds,
+			   hdr->type == AMUX_MSG_REGISTER ? "one memfd" : "none");
+		return;
+	}
 	switch (hdr->type) {
 	case AMUX_MSG_HELLO:
 		conn_hello(c, msg);
 		break;
 	case AMUX_MSG_REGISTER:
-		conn_register(c, msg, fd);
+		conn_register(c, msg, fds[0]);
 		break;
 	case AMUX_MSG_UNREGISTER:
 		conn_unregister(c, msg);
@@ -509,7 +511,7 @@ static void conn_message(struct conn *c, const void *msg, size_t got, int fd)
 	}
 }
 
-/* One packet and at most AMUX_MSG_FDS fds, of which the first is used. */
+/* One packet and at most AMUX_MSG_FDS fds. */
 static void conn_receive(struct conn *c)
 {
 	union {
@@ -521,7 +523,8 @@ static void conn_receive(struct conn *c)
 	struct msghdr mh = { .msg_iov = &iov,
 			     .msg_iovlen = 1,
 			     .msg_control = control,
-			     .msg_controllen = sizeof(control) };
+			     /* CMSG_SPACE would have room for one more than fds[] */
+			     .msg_controllen = CMSG_LEN(AMUX_MSG_FDS * sizeof(int)) };
 	int fds[AMUX_MSG_FDS];
 	unsigned int n_fds = 0;
 	ssize_t got = recvmsg(c->fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
@@ -545,7 +548,7 @@ static void conn_receive(struct conn *c)
 	else if (mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
 		conn_close(c, "sent a message or more fds than the ABI knows");
 	else
-		conn_message(c, &msg, (size_t)got, n_fds ? fds[0] : -1);
+		conn_message(c, &msg, (size_t)got, fds, n_fds);
 	while (n_fds)
 		close(fds[--n_fds]);
 }

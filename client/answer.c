@@ -108,11 +108,37 @@ static void queue_execute(struct amux_queue *q)
 }
 
 /*
+ * The broker has let go of the ring: what it never took out of it is as good as not sent.
+ * Entries are taken in order, so these are the latest.
+ */
+static void queue_take_back(struct amux_queue *q)
+{
+	uint32_t head = amux_load_acquire(&q->ring.hdr->sq_head);
+	uint32_t left = q->ring.sq_tail - head, i = q->newest;
+
+	if (q->broken || left > q->ring.sq_entries)
+		return; /* it lies, and may still be at it */
+	while (left && i != AMUX_SLOT_NONE) {
+		struct amux_slot *slot = &q->slots[i];
+
+		if (slot->sent) {
+			slot->sent = false;
+			q->unsent = i;
+			q->ready++;
+			q->sent--;
+			left--;
+		}
+		i = slot->prev;
+	}
+}
+
+/*
  * Nobody writes the rings any more and everything published was collected: what the broker
  * still had is lost.  Whether it was copied, half or not at all, nobody knows.
  */
 static void queue_bury(struct amux_queue *q)
 {
+	queue_take_back(q);
 	while (q->oldest != AMUX_SLOT_NONE && q->slots[q->oldest].sent) {
 		struct amux_cqe cqe = {
 			.user_data = q->slots[q->oldest].sqe.user_data,

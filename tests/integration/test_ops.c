@@ -30,21 +30,27 @@ struct variant {
 };
 
 static const struct variant variants[] = {
-	{ "shared, whole", { "broker.policy=shared" }, AMUX_SQE_ENGINE_ONLY,
-	  AMUX_SQE_CACHE },
-	{ "dynamic, chunks of 64 KiB", { "broker.policy=dynamic" }, AMUX_SQE_ENGINE_ONLY,
+	{ "shared, whole", { "broker.policy=shared" }, AMUX_SQE_ENGINE_ONLY, AMUX_SQE_CACHE },
+	{ "dynamic, chunks of 64 KiB",
+	  { "broker.policy=dynamic" },
+	  AMUX_SQE_ENGINE_ONLY,
 	  AMUX_SQE_CACHE },
 	{ "dynamic, chunks of 4 KiB",
 	  { "policy.dynamic.chunk=4K", "soft.user_wq_size=1", "soft.engines=3" },
-	  AMUX_SQE_ENGINE_ONLY, AMUX_SQE_CACHE },
-	{ "partitioned, engine threads", { "broker.policy=partitioned", "soft.threads=2" },
-	  AMUX_SQE_ENGINE_ONLY, AMUX_SQE_CACHE },
+	  AMUX_SQE_ENGINE_ONLY,
+	  AMUX_SQE_CACHE },
+	{ "partitioned, engine threads",
+	  { "broker.policy=partitioned", "soft.threads=2" },
+	  AMUX_SQE_ENGINE_ONLY,
+	  AMUX_SQE_CACHE },
 	{ "shared, engine threads, two devices",
 	  { "broker.policy=shared", "soft.threads=1", "soft.engines=2", "soft.devices=2" },
-	  AMUX_SQE_ENGINE_ONLY, AMUX_SQE_CACHE },
+	  AMUX_SQE_ENGINE_ONLY,
+	  AMUX_SQE_CACHE },
 	{ "cpu, all declined", { "broker.policy=cpu" }, 0, AMUX_SQE_CACHE },
 	{ "dynamic, engine and CPU by prediction",
-	  { "broker.policy=dynamic", "broker.own_core=on" }, 0,
+	  { "broker.policy=dynamic", "broker.own_core=on" },
+	  0,
 	  AMUX_SQE_CACHE | AMUX_SQE_ENGINE_ONLY | AMUX_SQE_CPU_ONLY },
 };
 
@@ -184,9 +190,9 @@ static void bench_ops(struct bench *b, uint64_t len, uint64_t x, uint64_t y, uin
 
 static void test_sizes(struct amux *a, const struct variant *v)
 {
-	static const uint64_t sizes[] = { 1,	2,    3,    7,	   8,	  9,	 15,	 63,	 64,
-					  65,	4095, 4096, 4097,  8191,  65535, 65536, 65537, 65544,
-					  131071, 200001 };
+	static const uint64_t sizes[] = { 1,	 2,	3,     7,     8,      9,     15,
+					  63,	 64,	65,    4095,  4096,   4097,  8191,
+					  65535, 65536, 65537, 65544, 131071, 200001 };
 	struct bench b;
 
 	bench_open(&b, a, 640 * KIB, v->flags_all);
@@ -217,8 +223,8 @@ static void test_overlap(struct amux *a, const struct variant *v)
 			memmove(b.must + to, b.must + from, sizes[k]);
 			amux_prep_copy(a, sqe, (i & 2 ? b.alias : b.mem) + to,
 				       (i & 4 ? b.alias : b.mem) + from, sizes[k]);
-			bench_do(&b, sqe, up ? "overlapping COPY upwards" :
-					       "overlapping COPY downwards",
+			bench_do(&b, sqe,
+				 up ? "overlapping COPY upwards" : "overlapping COPY downwards",
 				 sizes[k], 0);
 		}
 	}
@@ -327,8 +333,8 @@ static const char *chain_run(struct amux *a, uint64_t *rng, bool wrong, uint16_t
 static void test_chains(struct amux *a, const struct variant *v)
 {
 	unsigned int rounds = tap_long() ? 100 : TAP_SLOW > 1 ? 2 : 6;
-	bool engine = v->flags_all & AMUX_SQE_ENGINE_ONLY, both = v->flags_any &
-								   AMUX_SQE_ENGINE_ONLY;
+	bool engine = v->flags_all & AMUX_SQE_ENGINE_ONLY,
+	     both = v->flags_any & AMUX_SQE_ENGINE_ONLY;
 	uint16_t mixed = AMUX_SQE_CPU_ONLY | AMUX_SQE_CACHE;
 	uint64_t rng = tap_seed() + 1;
 	const char *why = NULL;
@@ -435,7 +441,8 @@ static void test_huge(struct amux *a, const char *name)
 	sqe = huge_sqe(q);
 	amux_prep_copy(a, sqe, x + 4095, x, len);
 	err = huge_do(q, sqe, &cqe);
-	tap_ok(!err && huge_is(x + 4095, len), "%s: COPY of as much by 4095 bytes upwards", name);
+	tap_ok(!err && huge_is(x + 4095, len), "%s: COPY of as much by 4095 bytes upwards",
+	       name);
 	sqe = huge_sqe(q);
 	amux_prep_copy(a, sqe, x, x + 4095, len);
 	err = huge_do(q, sqe, &cqe);
@@ -482,7 +489,8 @@ static void run_variant(const struct variant *v)
 	test_mix(a, v);
 	test_chains(a, v);
 	amux_get_stats(a, &stats);
-	tap_ok(!stats.rejected && !stats.lost_broker, "%s: no answer fitted no request", v->name);
+	tap_ok(!stats.rejected && !stats.lost_broker, "%s: no answer fitted no request",
+	       v->name);
 	if (v->flags_all & AMUX_SQE_ENGINE_ONLY)
 		tap_ok(stats.engine_bytes > stats.declined_bytes, "%s: by engine", v->name);
 	else if (!(v->flags_any & AMUX_SQE_ENGINE_ONLY))

@@ -32,7 +32,8 @@ static void switch_policy(struct daemon *d, uint64_t *rng)
 		room -= (size_t)n;
 	}
 	if (i > 1)
-		snprintf(p, room, " kernel_share=%u%%", (unsigned int)(10 + rng_below(rng, 80)));
+		snprintf(p, room, " kernel_share=%u%%",
+			 (unsigned int)(10 + rng_below(rng, 80)));
 	daemon_policy(d, policies[i], params);
 }
 
@@ -68,7 +69,8 @@ static void check_tenant(const json_t *doc, const struct worker *w, unsigned int
 	       (unsigned long long)in, (unsigned long long)out);
 }
 
-static void run(const char *name, const char *threads, const char *own_core, unsigned int switches)
+static void run(const char *name, const char *threads, const char *own_core,
+		unsigned int switches)
 {
 	struct load_worker lw[TENANTS];
 	struct worker w[TENANTS];
@@ -114,19 +116,21 @@ static void run(const char *name, const char *threads, const char *own_core, uns
 		int status = worker_stop(&w[i], 20);
 
 		tap_ok(status == 0 && !w[i].report->failed,
-		       "%s: t%u: every answer once, data right (%llu requests, status %d)%s%s", name,
-		       i, (unsigned long long)w[i].report->done, status,
+		       "%s: t%u: every answer once, data right (%llu requests, status %d)%s%s",
+		       name, i, (unsigned long long)w[i].report->done, status,
 		       w[i].report->failed ? ": " : "", w[i].report->why);
 		total += w[i].report->done;
 		refused += w[i].report->refused;
 	}
-	tap_ok(refused > 0 && refused < total, "%s: %llu of %llu met the cpu policy and said so",
-	       name, (unsigned long long)refused, (unsigned long long)total);
+	tap_ok(refused > 0 && refused < total,
+	       "%s: %llu of %llu met the cpu policy and said so", name,
+	       (unsigned long long)refused, (unsigned long long)total);
 	doc = daemon_ask(&d, "status");
 	tap_ok(json_count(doc, "nodes.0.mux.policy_switches") == switches &&
 		       !json_count(doc, "nodes.0.mux.policy_reverts"),
 	       "%s: %u switches, no policy was replaced", name, switches);
-	tap_ok(json_count(doc, "classes.user.engine_bytes") && json_count(doc, "classes.user.declined"),
+	tap_ok(json_count(doc, "classes.user.engine_bytes") &&
+		       json_count(doc, "classes.user.declined"),
 	       "%s: engine and CPU both had work", name);
 	json_decref(doc);
 	doc = daemon_ask(&d, "tenants");
@@ -144,6 +148,7 @@ int main(int argc, char **argv)
 	run("inline", "soft.threads=0", "broker.own_core=on", SWITCHES);
 	run("engine threads", "soft.threads=2", "broker.own_core=on",
 	    tap_long() ? SWITCHES : SWITCHES / 4);
-	run("modelled", "soft.model=on", "soft.time_scale=20", tap_long() ? SWITCHES : SWITCHES / 4);
+	run("modelled", "soft.model=on", "soft.time_scale=20",
+	    tap_long() ? SWITCHES : SWITCHES / 4);
 	return tap_done();
 }

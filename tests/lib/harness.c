@@ -16,11 +16,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SETS_MAX     60
-#define RPC_ANSWER   (4u << 20)
-#define LOG_TAIL     4000
-#define START_S	     10
-#define STOP_S	     10
+#define SETS_MAX       60
+#define RPC_ANSWER     (4u << 20)
+#define LOG_TAIL       4000
+#define START_S	       10
+#define STOP_S	       10
 #define RPC_TIMEOUT_MS (10000 * (int)TAP_SLOW)
 
 /* ------------------------------------------------------------------- life of it */
@@ -286,7 +286,8 @@ static char *read_line(int fd)
 	return NULL;
 }
 
-json_t *daemon_rpc(struct daemon *d, const char *method, json_t *params, char *err, size_t errlen)
+json_t *daemon_rpc(struct daemon *d, const char *method, json_t *params, char *err,
+		   size_t errlen)
 {
 	json_t *req, *answer, *result;
 	char *line, *text;
@@ -349,8 +350,8 @@ void daemon_policy(struct daemon *d, const char *name, const char *params)
 		*eq = '\0';
 		json_object_set_new(values, word, json_string(eq + 1));
 	}
-	r = daemon_rpc(d, "policy.set",
-		       json_pack("{s:s, s:o}", "name", name, "params", values), err, sizeof(err));
+	r = daemon_rpc(d, "policy.set", json_pack("{s:s, s:o}", "name", name, "params", values),
+		       err, sizeof(err));
 	if (!r)
 		tap_bail("policy.set %s %s: %s", name, params ? params : "", err);
 	json_decref(r);
@@ -366,7 +367,8 @@ static json_t *array_find(const json_t *array, const char *word)
 
 	if (!*end)
 		return json_array_get(array, i);
-	json_array_foreach(array, i, e) {
+	json_array_foreach(array, i, e)
+	{
 		for (unsigned int n = 0; n < sizeof(names) / sizeof(names[0]); n++) {
 			const char *is = json_string_value(json_object_get(e, names[n]));
 
@@ -541,7 +543,8 @@ int program_run(const char *const *argv, const char *socket, char *out, size_t l
 	}
 	out[used] = '\0';
 	close(pipefd[0]);
-	status = process_wait(pid, tap_ns() < end ? (unsigned int)((end - tap_ns()) / 1000000) : 0);
+	status = process_wait(pid,
+			      tap_ns() < end ? (unsigned int)((end - tap_ns()) / 1000000) : 0);
 	if (status == -1) {
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);

@@ -10,10 +10,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define SMALL_SPAN  (32u << 10)
-#define BIG_SPAN    (1u << 20)
-#define WAIT_S	    30 /* an answer that takes longer is lost */
-#define CRC_POLY    0x82f63b78u
+#define SMALL_SPAN (32u << 10)
+#define BIG_SPAN   (1u << 20)
+#define WAIT_S	   30 /* an answer that takes longer is lost */
+#define CRC_POLY   0x82f63b78u
 
 /* ----------------------------------------------------------------- in plain C */
 
@@ -87,7 +87,8 @@ __attribute__((format(printf, 2, 3))) static int fail(struct load *l, const char
 	vsnprintf(l->why, sizeof(l->why), fmt, ap);
 	va_end(ap);
 	n = strlen(l->why);
-	snprintf(l->why + n, sizeof(l->why) - n, " (load seed %llu)", (unsigned long long)l->seed);
+	snprintf(l->why + n, sizeof(l->why) - n, " (load seed %llu)",
+		 (unsigned long long)l->seed);
 	return -1;
 }
 
@@ -246,8 +247,8 @@ static void choose(struct load *l, struct load_lane *lane)
 	lane->flags = l->opt.flags_all | (uint16_t)(l->opt.flags_any & rng_next(&l->rng));
 	if (lane->flags & AMUX_SQE_ENGINE_ONLY)
 		lane->flags &= (uint16_t)~AMUX_SQE_CPU_ONLY;
-	lane->op = l->opt.copies_only ? AMUX_OP_COPY :
-					(uint8_t)rng_below(&l->rng, AMUX_OP_COUNT);
+	lane->op =
+		l->opt.copies_only ? AMUX_OP_COPY : (uint8_t)rng_below(&l->rng, AMUX_OP_COUNT);
 	switch (lane->op) {
 	case AMUX_OP_COPY:
 		choose_copy(l, lane);
@@ -324,8 +325,8 @@ static int prepare(struct load *l, struct load_lane *lane)
 					 lane->len);
 		break;
 	case AMUX_OP_CRC32C:
-		err = amux_prep_crc32c(l->a, sqe, pick(l, lane, 0, false), (uint32_t)lane->param,
-				       lane->len);
+		err = amux_prep_crc32c(l->a, sqe, pick(l, lane, 0, false),
+				       (uint32_t)lane->param, lane->len);
 		break;
 	default:
 		err = amux_prep_copy_crc(l->a, sqe, pick(l, lane, 1, true),
@@ -381,13 +382,14 @@ static int check_lane(struct load *l, const struct load_lane *lane)
 	if (!memcmp(is, must, lane->span))
 		return 0;
 	at = plain_compare(is, must, lane->span);
-	return fail(l,
-		    "%s #%llu of %llu bytes, %llu -> %llu, %llu, flags 0x%x: byte %llu of the lane "
-		    "is 0x%02x, must be 0x%02x",
-		    op_name(lane->op), (unsigned long long)lane->seq,
-		    (unsigned long long)lane->len, (unsigned long long)lane->off[0],
-		    (unsigned long long)lane->off[1], (unsigned long long)lane->off[2],
-		    lane->flags, (unsigned long long)at, is[at], must[at]);
+	return fail(
+		l,
+		"%s #%llu of %llu bytes, %llu -> %llu, %llu, flags 0x%x: byte %llu of the lane "
+		"is 0x%02x, must be 0x%02x",
+		op_name(lane->op), (unsigned long long)lane->seq, (unsigned long long)lane->len,
+		(unsigned long long)lane->off[0], (unsigned long long)lane->off[1],
+		(unsigned long long)lane->off[2], lane->flags, (unsigned long long)at, is[at],
+		must[at]);
 }
 
 /* A fence is answered after everything submitted before it. */

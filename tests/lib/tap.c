@@ -67,8 +67,8 @@ void tap_init(int argc, char **argv, unsigned int limit_s)
 	signal(SIGALRM, tap_timeout);
 	alarm(limit_s * TAP_SLOW * (tap_long() ? 10 : 1));
 	clock_gettime(CLOCK_REALTIME, &now);
-	tap.seed = seed && *seed ? strtoull(seed, NULL, 0) :
-				   (uint64_t)now.tv_nsec ^ (uint64_t)getpid() << 32;
+	tap.seed = seed && *seed ? strtoull(seed, NULL, 0)
+				 : (uint64_t)now.tv_nsec ^ (uint64_t)getpid() << 32;
 	tap_note("SEED=%llu", (unsigned long long)tap.seed);
 }
 
@@ -130,7 +130,8 @@ int tap_done(void)
 {
 	printf("1..%u\n", tap.results);
 	if (tap.failed)
-		printf("# SEED=%llu repeats this run's choices\n", (unsigned long long)tap.seed);
+		printf("# SEED=%llu repeats this run's choices\n",
+		       (unsigned long long)tap.seed);
 	if (tap.failed || !tap.results)
 		return 1;
 	return tap.skipped == tap.results ? 77 : 0;

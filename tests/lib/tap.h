@@ -88,8 +88,8 @@ struct worker_report {
 	uint32_t stop;	/* written by the test: finish */
 	uint32_t ready; /* the worker is at work */
 	uint32_t failed;
-	uint64_t done;	/* requests answered */
-	uint64_t bytes; /* of them */
+	uint64_t done;	  /* requests answered */
+	uint64_t bytes;	  /* of them */
 	uint64_t refused; /* of them: -ENODEV and the like, where that is allowed */
 	uint64_t lost;	  /* of them: -EIO after the broker's death */
 	char why[256];	  /* the first failure */
@@ -118,7 +118,7 @@ void worker_free(struct worker *w);
 
 /* For the worker: note the first failure. */
 __attribute__((format(printf, 2, 3))) void worker_fail(struct worker_report *r, const char *fmt,
-							...);
+						       ...);
 bool worker_stopping(const struct worker_report *r);
 void worker_add(uint64_t *counter, uint64_t n);
 uint64_t worker_read(const uint64_t *counter);
