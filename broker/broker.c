@@ -91,6 +91,19 @@ void broker_stop(struct broker *b)
 
 /* -------------------------------------------------------------------- bring-up */
 
+/* libnuma fills its table of a node's CPUs at the first use, without a lock: before threads
+ * that ask for the node at the same time exist. */
+static void node_learn(int id)
+{
+	struct bitmask *cpus;
+
+	if (numa_available() < 0)
+		return;
+	cpus = numa_allocate_cpumask();
+	numa_node_to_cpus(id, cpus);
+	numa_free_cpumask(cpus);
+}
+
 static int nodes_open(struct broker *b, char *err, size_t errlen)
 {
 	const struct config *cfg = &b->cfg;
@@ -105,6 +118,7 @@ static int nodes_open(struct broker *b, char *err, size_t errlen)
 			continue;
 		b->n_nodes++;
 		soft.node = id;
+		node_learn(id);
 		for (unsigned int d = 0; d < cfg->devices; d++) {
 			int ret = soft_open(&node->devices[d], d, &soft);
 

@@ -141,16 +141,18 @@ static void answer_region(struct conn *c, const struct conn_op *op, const struct
 	conn_send(c, &m, sizeof(m), NULL, 0);
 }
 
-static void answer_queue(struct conn *c, uint64_t cookie, const struct queue *q, int ring_fd)
+static void answer_queue(struct conn *c, uint64_t cookie, struct queue *q, int ring_fd)
 {
 	struct amux_msg_queue_created m = {
 		.hdr = { AMUX_MSG_QUEUE_CREATED, sizeof(m), cookie },
 		.queue = q->id,
 		.ring_bytes = q->map_bytes,
 	};
-	int fds[3] = { ring_fd, q->sq_efd, q->cq_efd };
+	int fds[3] = { ring_fd, q->sq_efd, q->cq_peer };
 
 	conn_send(c, &m, sizeof(m), fds, 3);
+	close(q->cq_peer);
+	q->cq_peer = -1;
 }
 
 /* The mux thread has done it. */

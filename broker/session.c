@@ -19,12 +19,12 @@ int queue_create(struct queue **out, uint32_t id, uint32_t sq_entries, uint32_t 
 		 int *ring_fd)
 {
 	struct queue *q = calloc(1, sizeof(*q));
-	int ret;
+	int ret, pair[2];
 
 	if (!q)
 		return -ENOMEM;
 	q->id = id;
-	q->sq_efd = q->cq_efd = -1;
+	q->sq_efd = q->cq_fd = q->cq_peer = -1;
 	list_init(&q->hot);
 	list_init(&q->dirty);
 	list_init(&q->link);
@@ -50,10 +50,16 @@ int queue_create(struct queue **out, uint32_t id, uint32_t sq_entries, uint32_t 
 	ret = amux_ring_bind(&q->ring, q->map, q->map_bytes);
 	if (ret)
 		goto err_fd;
+	/*
+	 * The client shares what it is passed, flags included.  An eventfd of which it undoes
+	 * O_NONBLOCK and fills the counter would block our write; the end of a pipe that we
+	 * keep is ours alone.
+	 */
 	q->sq_efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	q->cq_efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (q->sq_efd < 0 || q->cq_efd < 0)
+	if (q->sq_efd < 0 || pipe2(pair, O_CLOEXEC | O_NONBLOCK) < 0)
 		goto err_errno;
+	q->cq_peer = pair[0];
+	q->cq_fd = pair[1];
 	ret = -ENOMEM;
 	q->reqs = calloc(cq_entries, sizeof(*q->reqs));
 	q->free = calloc(cq_entries, sizeof(*q->free));
@@ -80,8 +86,10 @@ void queue_free(struct queue *q)
 		return;
 	if (q->sq_efd >= 0)
 		close(q->sq_efd);
-	if (q->cq_efd >= 0)
-		close(q->cq_efd);
+	if (q->cq_fd >= 0)
+		close(q->cq_fd);
+	if (q->cq_peer >= 0)
+		close(q->cq_peer);
 	if (q->map)
 		munmap(q->map, q->map_bytes);
 	free(q->declined_len);
@@ -237,9 +245,9 @@ void queues_flush(struct queue_set *set)
 		list_del(&q->dirty);
 		if (amux_cq_publish(&q->ring)) {
 			uint64_t one = 1;
-			ssize_t n = write(q->cq_efd, &one, sizeof(one));
+			ssize_t n = write(q->cq_fd, &one, sizeof(one));
 
-			(void)n; /* a full counter is readable already */
+			(void)n; /* a full pipe is readable already, a closed one nobody's */
 		}
 	}
 }

@@ -52,7 +52,9 @@ struct queue {
 	struct amux_ring ring;
 	void *map;
 	uint64_t map_bytes;
-	int sq_efd, cq_efd;
+	int sq_efd;
+	int cq_fd;   /* our end of the pipe that wakes the client */
+	int cq_peer; /* the client's, until it was passed; then -1 */
 
 	struct request *reqs; /* cq_entries of them */
 	uint32_t *free;	      /* indices of free ones, a stack */
@@ -73,7 +75,7 @@ struct queue {
 	uint64_t cpu_backlog;	/* bytes the client's CPU still has to copy */
 };
 
-/* Make a queue's memory: ring memfd (sealed), eventfds, requests.  *@ring_fd is for the
+/* Make a queue's memory: ring memfd (sealed), wake-ups, requests.  *@ring_fd is for the
  * client, the caller closes it after passing it.  Returns 0 or -errno. */
 int queue_create(struct queue **out, uint32_t id, uint32_t sq_entries, uint32_t cq_entries,
 		 int *ring_fd);

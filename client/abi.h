@@ -38,7 +38,7 @@ enum amux_msg_type {
 	AMUX_MSG_REGISTERED,	 /* broker */
 	AMUX_MSG_UNREGISTER,	 /* client; answered by DONE when no copy uses the region */
 	AMUX_MSG_QUEUE_CREATE,	 /* client */
-	AMUX_MSG_QUEUE_CREATED,	 /* broker, carries 3 fds: ring memfd, sq eventfd, cq eventfd */
+	AMUX_MSG_QUEUE_CREATED,	 /* broker, carries 3 fds: ring memfd, sq eventfd, cq pipe */
 	AMUX_MSG_QUEUE_DESTROY,	 /* client; answered by DONE when nothing is in flight */
 	AMUX_MSG_DONE,		 /* broker */
 	AMUX_MSG_ERROR,		 /* broker: any request may be answered by it */
@@ -198,7 +198,7 @@ struct amux_cqe {
 
 /* --------------------------------------------------------------------- queue */
 
-#define AMUX_RING_NEED_WAKEUP (1u << 0) /* the peer sleeps: write its eventfd */
+#define AMUX_RING_NEED_WAKEUP (1u << 0) /* the peer sleeps: write its descriptor */
 
 enum amux_broker_state {
 	AMUX_BROKER_RUNNING = 1,
@@ -242,7 +242,7 @@ struct amux_ring_hdr {
 	uint8_t pad5[56];
 
 	/* line 6, writer: client */
-	uint32_t cq_flags; /* AMUX_RING_NEED_WAKEUP: kick the cq eventfd */
+	uint32_t cq_flags; /* AMUX_RING_NEED_WAKEUP: make the cq pipe readable */
 	uint8_t pad6[60];
 
 	/* line 7, writer: broker; refreshed every epoch while the queue has work */

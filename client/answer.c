@@ -62,10 +62,12 @@ static void kick(int efd)
 
 void amux_queue_drain(struct amux_queue *q)
 {
-	uint64_t count;
+	uint64_t kicks[8];
 
-	if (read(q->cq_efd, &count, sizeof(count)) < 0)
+	if (q->dead && read(q->self_efd, kicks, sizeof(kicks)) < 0)
 		return; /* nothing to take back */
+	if (!q->dead && read(q->cq_fd, kicks, sizeof(kicks)) == 0)
+		amux_set_dead(q->a); /* the broker has let go of it */
 }
 
 static void job_account(struct amux_queue *q, const struct amux_job *job)
@@ -104,7 +106,7 @@ static void queue_execute(struct amux_queue *q)
 		done_push(q, &job.cqe);
 	}
 	if (q->armed)
-		kick(q->cq_efd);
+		kick(q->self_efd);
 }
 
 /*
@@ -156,9 +158,10 @@ static void queue_bury(struct amux_queue *q)
 		/* They would stay readable for ever. */
 		epoll_ctl(q->epfd, EPOLL_CTL_DEL, q->a->pidfd, NULL);
 		epoll_ctl(q->epfd, EPOLL_CTL_DEL, q->a->sock, NULL);
+		epoll_ctl(q->epfd, EPOLL_CTL_DEL, q->cq_fd, NULL);
 	}
 	if (q->armed)
-		kick(q->cq_efd);
+		kick(q->self_efd);
 }
 
 /* --------------------------------------------------------------- with a broker */
@@ -397,7 +400,7 @@ static bool queue_spin(struct amux_queue *q, uint64_t deadline)
 static int queue_sleep(struct amux_queue *q, uint64_t deadline)
 {
 	struct pollfd p[3] = {
-		{ .fd = q->cq_efd, .events = POLLIN },
+		{ .fd = q->cq_fd, .events = POLLIN },
 		{ .fd = q->a->pidfd, .events = POLLIN },
 		{ .fd = q->a->sock, .events = POLLRDHUP },
 	};

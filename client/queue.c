@@ -69,22 +69,14 @@ static int queue_ask(struct amux_queue *q, int timeout_ms)
 		return err;
 	q->id = ans.queue_created.queue;
 	q->sq_efd = ans.fds[1];
-	q->cq_efd = ans.fds[2];
+	q->cq_fd = ans.fds[2];
 	err = set_nonblock(q->sq_efd);
 	if (!err)
-		err = set_nonblock(q->cq_efd);
+		err = set_nonblock(q->cq_fd);
 	if (!err)
 		err = queue_map(q, ans.fds[0], ans.queue_created.ring_bytes);
 	close(ans.fds[0]);
 	return err;
-}
-
-/* A queue without a broker: no ring, amux_submit() executes. */
-static int queue_make_local(struct amux_queue *q)
-{
-	q->dead = true;
-	q->cq_efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	return q->cq_efd < 0 ? -errno : 0;
 }
 
 static void queue_free(struct amux_queue *q, bool unmap)
@@ -95,8 +87,10 @@ static void queue_free(struct amux_queue *q, bool unmap)
 		close(q->epfd);
 	if (q->sq_efd >= 0)
 		close(q->sq_efd);
-	if (q->cq_efd >= 0)
-		close(q->cq_efd);
+	if (q->cq_fd >= 0)
+		close(q->cq_fd);
+	if (q->self_efd >= 0)
+		close(q->self_efd);
 	free(q->done);
 	free(q->todo);
 	free(q->slots);
@@ -113,7 +107,8 @@ static struct amux_queue *queue_new(struct amux *a, uint32_t entries)
 	q->entries = entries;
 	q->spin_ns = QUEUE_SPIN_NS;
 	q->sq_efd = -1;
-	q->cq_efd = -1;
+	q->cq_fd = -1;
+	q->self_efd = -1;
 	q->epfd = -1;
 	q->oldest = AMUX_SLOT_NONE;
 	q->newest = AMUX_SLOT_NONE;
@@ -147,8 +142,10 @@ int amux_queue_open(struct amux *a, unsigned int entries, int timeout_ms,
 	if (!q)
 		return -ENOMEM;
 	err = amux_is_dead(a) ? -ECONNRESET : queue_ask(q, timeout_ms);
-	if (err == -ECONNRESET)
-		err = queue_make_local(q);
+	if (err == -ECONNRESET) {
+		q->dead = true; /* no ring: amux_submit() executes */
+		err = 0;
+	}
 	if (err) {
 		queue_free(q, true);
 		return err;
@@ -279,19 +276,26 @@ int amux_eventfd(struct amux_queue *q)
 		return err;
 	if (q->epfd >= 0)
 		return q->epfd;
-	/* The cq eventfd alone would never tell of the broker's death. */
+	q->self_efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	q->epfd = epoll_create1(EPOLL_CLOEXEC);
-	if (q->epfd < 0)
-		return -errno;
-	if (epoll_ctl(q->epfd, EPOLL_CTL_ADD, q->cq_efd, &in) ||
-	    (!q->dead && (epoll_ctl(q->epfd, EPOLL_CTL_ADD, q->a->pidfd, &in) ||
-			  epoll_ctl(q->epfd, EPOLL_CTL_ADD, q->a->sock, &hup)))) {
-		err = -errno;
-		close(q->epfd);
-		q->epfd = -1;
-		return err;
-	}
+	if (q->self_efd < 0 || q->epfd < 0 ||
+	    epoll_ctl(q->epfd, EPOLL_CTL_ADD, q->self_efd, &in))
+		goto fail;
+	/* The cq pipe alone would never tell of the broker's death. */
+	if (!q->dead && (epoll_ctl(q->epfd, EPOLL_CTL_ADD, q->cq_fd, &in) ||
+			 epoll_ctl(q->epfd, EPOLL_CTL_ADD, q->a->pidfd, &in) ||
+			 epoll_ctl(q->epfd, EPOLL_CTL_ADD, q->a->sock, &hup)))
+		goto fail;
 	return q->epfd;
+
+fail:
+	err = -errno;
+	if (q->epfd >= 0)
+		close(q->epfd);
+	if (q->self_efd >= 0)
+		close(q->self_efd);
+	q->epfd = q->self_efd = -1;
+	return err;
 }
 
 int amux_arm(struct amux_queue *q)

@@ -42,7 +42,9 @@ struct amux_queue {
 	struct amux_ring ring; /* unused once @dead */
 	void *map;	       /* NULL: made after the broker's death */
 	size_t map_len;
-	int sq_efd, cq_efd;
+	int sq_efd;
+	int cq_fd;    /* readable when the broker woke us; -1 without one */
+	int self_efd; /* by which we wake our own event loop once it is gone; made with @epfd */
 	int epfd; /* what amux_eventfd() gives; -1 until it is asked for */
 
 	struct amux_slot *slots;

@@ -225,6 +225,9 @@ static void test_register(void)
 		refuse(sock, "QUEUE_CREATE with a descriptor", &q, sizeof(q), fds, 1, -EINVAL,
 		       "fds = 1");
 	}
+	/* It closes them after its answer: another answer says that it has. */
+	refuse(sock, "REGISTER without a descriptor, again", &m, sizeof(m), NULL, 0, -EINVAL,
+	       "fds = 0");
 	tap_ok(daemon_fds(&d) == before, "the broker keeps none of them (%u, before: %u)",
 	       daemon_fds(&d), before);
 	tap_ok(raw_register(sock, fds[0], 4096, 0, &answer) != 0,

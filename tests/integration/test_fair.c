@@ -6,6 +6,8 @@
  *
  * The device is modelled (30 GB/s, 100 times slower), so that the engine is scarce on any
  * host; bytes are the broker's own counters over a window after a warm-up.
+ *
+ *	test_fair [POLICY [VARIANT]]: those whose names begin so
  */
 #include <errno.h>
 #include <stdio.h>
@@ -20,6 +22,8 @@
 #define MIB (1024 * KIB)
 
 #define WARM_MS	   200
+#define TRIES	   5
+#define WINDOW_S   20 /* at the most */
 #define TOLERANCE  0.03
 #define QUEUES_MAX 16
 #define DEPTH_MAX  4096
@@ -45,17 +49,20 @@ static const struct variant variants[] = {
 /*
  * Tenants share what waits in the broker.  `shared` puts pieces of 2 MiB into the work queues
  * until those are full, so that with a few MiB outstanding nothing would be left to share.
+ * The window is hundreds of the largest pieces.
  */
 static const struct {
 	const char *name;
 	uint16_t flags;
 	uint64_t outstanding; /* bytes of each tenant, at most DEPTH_MAX copies */
-	unsigned int window_ms;
+	uint64_t window;      /* bytes of both, pieces of 2 MiB: WINDOW_LARGE */
 } policies[] = {
-	{ "shared", 0, 64 * MIB, 2000 },
-	{ "partitioned", AMUX_SQE_ENGINE_ONLY, 4 * MIB, 1000 },
-	{ "dynamic", AMUX_SQE_ENGINE_ONLY, 4 * MIB, 800 },
+	{ "shared", 0, 64 * MIB, 500 * MIB },
+	{ "partitioned", AMUX_SQE_ENGINE_ONLY, 16 * MIB, 130 * MIB },
+	{ "dynamic", AMUX_SQE_ENGINE_ONLY, 16 * MIB, 200 * MIB },
 };
+
+#define WINDOW_LARGE (1200 * MIB)
 
 struct client {
 	char socket[96];
@@ -73,12 +80,36 @@ static void put(struct amux *a, struct amux_queue *q, char *mem, const struct cl
 	sqe->flags = c->flags;
 }
 
+/* Take what is answered and submit as much anew; the number, or -1. */
+static int turn(struct worker_report *r, const struct client *c, struct amux *a,
+		struct amux_queue *q, char *mem)
+{
+	static struct amux_cqe cqes[DEPTH_MAX];
+	/* One queue sleeps for its answers; of many none may hold up another. */
+	int n = c->side.queues == 1 ? amux_wait(q, cqes, c->depth, 1, NULL)
+				    : amux_peek(q, cqes, c->depth);
+
+	if (n < 0) {
+		worker_fail(r, "wait: %s", strerror(-n));
+		return -1;
+	}
+	for (int k = 0; k < n; k++) {
+		if (cqes[k].status) {
+			worker_fail(r, "status %d", cqes[k].status);
+			return -1;
+		}
+		put(a, q, mem, c);
+	}
+	amux_submit(q);
+	return n;
+}
+
 /* Keep every queue full until told to stop. */
 static int client_main(struct worker_report *r, void *arg)
 {
 	const struct client *c = arg;
 	struct amux_options opt = AMUX_OPTIONS_INIT;
-	static struct amux_cqe cqes[DEPTH_MAX];
+	unsigned int total = c->depth * c->side.queues;
 	struct amux_queue *q[QUEUES_MAX];
 	struct amux *a;
 	void *mem = NULL;
@@ -101,26 +132,18 @@ static int client_main(struct worker_report *r, void *arg)
 	}
 	__atomic_store_n(&r->ready, 1, __ATOMIC_RELEASE);
 	while (!worker_stopping(r)) {
-		for (unsigned int i = 0; i < c->side.queues; i++) {
-			/* One queue sleeps for its answers; of many none may hold up another.
-			 */
-			int n = c->side.queues == 1 ? amux_wait(q[i], cqes, c->depth, 1, NULL)
-						    : amux_peek(q[i], cqes, c->depth);
+		unsigned int taken = 0;
 
-			for (int k = 0; k < n; k++) {
-				if (cqes[k].status) {
-					worker_fail(r, "status %d", cqes[k].status);
-					return 1;
-				}
-				put(a, q[i], mem, c);
-			}
-			if (n < 0) {
-				worker_fail(r, "wait: %s", strerror(-n));
+		for (unsigned int i = 0; i < c->side.queues; i++) {
+			int n = turn(r, c, a, q[i], mem);
+
+			if (n < 0)
 				return 1;
-			}
-			amux_submit(q[i]);
-			worker_add(&r->done, (uint64_t)n);
+			taken += (unsigned int)n;
 		}
+		worker_add(&r->done, taken);
+		if (taken > total * 3 / 4)
+			worker_add(&r->dry, 1);
 		if (c->side.queues > 1)
 			tap_sleep_ms(1);
 	}
@@ -128,13 +151,27 @@ static int client_main(struct worker_report *r, void *arg)
 	return 0;
 }
 
-static void measure(struct daemon *d, uint64_t bytes[2])
+static void look(struct daemon *d, uint64_t bytes[2])
 {
 	json_t *doc = daemon_ask(d, "tenants");
 
 	bytes[0] = json_count(doc, "tenants.heavy.engine_bytes");
 	bytes[1] = json_count(doc, "tenants.light.engine_bytes");
 	json_decref(doc);
+}
+
+/* What each gets by engine while both together get @window, or in WINDOW_S. */
+static void measure(struct daemon *d, uint64_t window, uint64_t bytes[2])
+{
+	uint64_t before[2], end = tap_ns() + WINDOW_S * 1000000000ull;
+
+	look(d, before);
+	do {
+		tap_sleep_ms(20);
+		look(d, bytes);
+		bytes[0] -= before[0];
+		bytes[1] -= before[1];
+	} while (bytes[0] + bytes[1] < window && tap_ns() < end);
 }
 
 static unsigned int depth_of(const struct side *s, uint64_t outstanding)
@@ -148,8 +185,11 @@ static void run(struct daemon *d, const struct variant *v, unsigned int p)
 {
 	struct client c[2] = { { .name = "heavy", .side = v->heavy },
 			       { .name = "light", .side = v->light } };
-	uint64_t before[2], after[2], declined;
+	bool large = !p && (v->heavy.bytes == 2 * MIB || v->light.bytes == 2 * MIB);
+	uint64_t window = large ? WINDOW_LARGE : policies[p].window, bytes[2], declined,
+		 dry = 0;
 	struct worker w[2];
+	char name[80];
 	double ratio;
 
 	daemon_policy(d, policies[p].name, NULL);
@@ -162,10 +202,18 @@ static void run(struct daemon *d, const struct variant *v, unsigned int p)
 	}
 	for (unsigned int i = 0; i < 2; i++)
 		worker_await(&w[i], 10);
-	tap_sleep_ms(WARM_MS);
-	measure(d, before);
-	tap_sleep_ms(tap_long() ? 5 * policies[p].window_ms : policies[p].window_ms);
-	measure(d, after);
+	/* Shares are promised to those who keep the broker supplied; a busy host may not let
+	 * them. */
+	for (unsigned int try = 0; try < TRIES; try++) {
+		uint64_t was_dry;
+
+		tap_sleep_ms(WARM_MS);
+		was_dry = worker_read(&w[0].report->dry) + worker_read(&w[1].report->dry);
+		measure(d, tap_long() ? 5 * window : window, bytes);
+		dry = worker_read(&w[0].report->dry) + worker_read(&w[1].report->dry) - was_dry;
+		if (!dry)
+			break;
+	}
 	for (unsigned int i = 0; i < 2; i++) {
 		int status = worker_stop(&w[i], 20);
 
@@ -174,17 +222,25 @@ static void run(struct daemon *d, const struct variant *v, unsigned int p)
 			       v->name, c[i].name, status, w[i].report->why);
 		worker_free(&w[i]);
 	}
-	after[0] -= before[0];
-	after[1] -= before[1];
-	ratio = after[1] ? (double)after[0] / (double)after[1] : 0;
-	tap_ok(ratio > 3 * (1 - TOLERANCE) && ratio < 3 * (1 + TOLERANCE),
-	       "%s, %s: %llu and %llu MiB, %.3f : 1", policies[p].name, v->name,
-	       (unsigned long long)(after[0] / MIB), (unsigned long long)(after[1] / MIB),
-	       ratio);
+	ratio = bytes[1] ? (double)bytes[0] / (double)bytes[1] : 0;
+	snprintf(name, sizeof(name), "%s, %s", policies[p].name, v->name);
+	if (dry)
+		tap_skip(name,
+			 "the host is too busy for the tenants to keep their queues filled");
+	else
+		tap_ok(ratio > 3 * (1 - TOLERANCE) && ratio < 3 * (1 + TOLERANCE),
+		       "%s: %llu and %llu MiB, %.3f : 1", name,
+		       (unsigned long long)(bytes[0] / MIB),
+		       (unsigned long long)(bytes[1] / MIB), ratio);
 	declined = daemon_count(d, "status", "classes.user.declined") - declined;
 	if (declined)
 		tap_ok(false, "%s, %s: %llu requests went to the CPU", policies[p].name,
 		       v->name, (unsigned long long)declined);
+}
+
+static bool wanted(int argc, char **argv, int i, const char *name)
+{
+	return i >= argc || !strncmp(name, argv[i], strlen(argv[i]));
 }
 
 int main(int argc, char **argv)
@@ -196,7 +252,9 @@ int main(int argc, char **argv)
 		     "tenant.light.name=light", "tenant.light.weight=1", NULL);
 	for (unsigned int p = 0; p < sizeof(policies) / sizeof(policies[0]); p++)
 		for (unsigned int i = 0; i < sizeof(variants) / sizeof(variants[0]); i++)
-			run(&d, &variants[i], p);
+			if (wanted(argc, argv, 1, policies[p].name) &&
+			    wanted(argc, argv, 2, variants[i].name))
+				run(&d, &variants[i], p);
 	daemon_stop(&d);
 	return tap_done();
 }

@@ -92,6 +92,7 @@ struct worker_report {
 	uint64_t bytes;	  /* of them */
 	uint64_t refused; /* of them: -ENODEV and the like, where that is allowed */
 	uint64_t lost;	  /* of them: -EIO after the broker's death */
+	uint64_t dry;	  /* times that too little was outstanding for what is measured */
 	char why[256];	  /* the first failure */
 };
 

@@ -351,6 +351,15 @@ static void duel_meet(struct duel *d, unsigned int me, uint32_t round)
 	}
 }
 
+/* Let the sleeper go first, or on a busy host the producer may win every single time. */
+static void duel_wait_asleep(struct duel *d)
+{
+	const uint32_t *flags = d->cq ? &d->p.client.hdr->cq_flags : &d->p.client.hdr->sq_flags;
+
+	for (unsigned int i = 0; i < 1000000 && !amux_load_relaxed(flags); i++)
+		sched_yield();
+}
+
 static void *duel_sleeper(void *arg)
 {
 	struct duel *d = arg;
@@ -397,6 +406,8 @@ START_TEST(publish_and_sleep_never_miss_each_other)
 		else
 			amux_sq_next(&d->p.client)->user_data = i;
 		duel_meet(d, 1, 2 * i);
+		if (i % 64 == 0)
+			duel_wait_asleep(d);
 		d->kicked[i] =
 			d->cq ? amux_cq_publish(&d->p.broker) : amux_sq_publish(&d->p.client);
 		duel_meet(d, 1, 2 * i + 1);

@@ -5,6 +5,8 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "../../broker/clock.h"
@@ -225,10 +227,10 @@ START_TEST(serves)
 }
 END_TEST
 
-/* The client's eventfd is written if, and only if, it sleeps. */
+/* The client's pipe is written if, and only if, it sleeps. */
 START_TEST(wakes)
 {
-	struct pollfd p = { .fd = q->cq_efd, .events = POLLIN };
+	struct pollfd p = { .fd = q->cq_peer, .events = POLLIN };
 
 	push(noop(1, 0));
 	pull();
@@ -241,6 +243,52 @@ START_TEST(wakes)
 	pull();
 	serve();
 	ck_assert_int_eq(poll(&p, 1, 0), 1);
+}
+END_TEST
+
+/* Whatever the client does with the descriptors it shares, our wake-ups never wait for it. */
+START_TEST(wakes_without_waiting)
+{
+	const uint64_t most = UINT64_MAX - 1;
+	int mine = dup(q->cq_peer), again;
+	char path[64];
+
+	signal(SIGPIPE, SIG_IGN); /* the mux thread blocks it */
+	ck_assert_int_eq(fcntl(mine, F_SETFL, 0), 0);
+	ck_assert_int_eq(fcntl(q->sq_efd, F_SETFL, 0), 0);
+	must(write(q->sq_efd, &most, sizeof(most)) == sizeof(most));
+	/* a pipe's other end can be had again, but with flags of its own */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", mine);
+	again = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	must(again >= 0);
+	while (write(again, &most, sizeof(most)) > 0)
+		;
+	ck_assert_int_eq(fcntl(again, F_SETFL, 0), 0);
+	/* it sleeps for ever, and never takes a wake-up back */
+	amux_store_relaxed(&ring.hdr->cq_flags, AMUX_RING_NEED_WAKEUP);
+	for (uint64_t id = 0; id < 20000; id++) {
+		*amux_sq_next(&ring) = noop(id, 0);
+		amux_sq_publish(&ring);
+		must(pull() == 1);
+		serve();
+		must(amux_cq_ready(&ring) == 1);
+		amux_cq_take(&ring);
+		amux_cq_release(&ring);
+	}
+	/* and then it is gone: no signal, no error */
+	close(again);
+	push(noop(1, 0));
+	pull();
+	serve();
+	close(mine);
+	close(q->cq_peer);
+	q->cq_peer = -1;
+	push(noop(2, 0));
+	pull();
+	serve();
+	expect_answer(1, 0);
+	expect_answer(2, 0);
+	expect_ledger();
 }
 END_TEST
 
@@ -877,6 +925,7 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, serves);
 	tcase_add_test(t, wakes);
+	tcase_add_test(t, wakes_without_waiting);
 	tcase_add_test(t, answers_wrong_ones);
 	tcase_add_test(t, region_in_use);
 	tcase_add_test(t, reserves_cq_slots);
