@@ -395,7 +395,7 @@ void request_answer(const struct request *r, struct amux_cqe *cqe)
 	if (r->op == AMUX_OP_COMPARE) {
 		cqe->result = r->result;
 		if (!r->status)
-			cqe->bytes = r->result;
+			cqe->bytes = r->len; /* also where a mismatch made the rest needless */
 	} else if (r->op == AMUX_OP_CRC32C || r->op == AMUX_OP_COPY_CRC) {
 		cqe->result = (uint32_t)r->param;
 	}
