@@ -146,15 +146,20 @@ if [ $# -gt 0 ]; then
 	[ ! "$failed" ] || finish
 	for name; do
 		short=${name#test_}
-		if [ "$name" = examples ]; then
-			examples
-		elif [ "$name" = install ]; then
-			install_test
-		elif [ -e "tests/unit/test_$short.c" ]; then
+		found=""
+		case $name in
+		examples) found=yes && examples ;;
+		install) found=yes && install_test ;;
+		esac
+		if [ -e "tests/unit/test_$short.c" ]; then
+			found=yes
 			unit "$kind" "$O" "${prefix:-}" "test_$short"
-		elif [ -e "tests/integration/test_$short.c" ]; then
+		fi
+		if [ -e "tests/integration/test_$short.c" ]; then
+			found=yes
 			integration "$kind" "$O" "test_$short"
-		else
+		fi
+		if [ ! "$found" ]; then
 			echo "check: '$name': expected examples, install, or the NAME of a" \
 				"tests/unit/test_NAME.c or tests/integration/test_NAME.c" >&2
 			exit 2

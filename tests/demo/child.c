@@ -47,7 +47,7 @@ bool child_interrupted(void)
 
 /* In the new process: nothing but async-signal-safe calls. */
 __attribute__((noreturn)) static void become(char *const argv[], int in, int out, int err,
-					      pid_t parent)
+					     pid_t parent)
 {
 	setpgid(0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -187,8 +187,8 @@ bool child_gone(struct child *c)
 {
 	siginfo_t info = { .si_pid = 0 };
 
-	return c->pid && (waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG | WNOWAIT) ||
-			  info.si_pid);
+	return c->pid &&
+	       (waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid);
 }
 
 int child_end(struct child *c, int signal, int ms)
@@ -218,7 +218,8 @@ int child_sleep(int ms)
 {
 	struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
 
-	/* A signal may come just before the sleep: it is noticed one tick of the caller later. */
+	/* A signal may come just before the sleep: it is noticed one tick of the caller later.
+	 */
 	if (!interrupted)
 		nanosleep(&ts, NULL);
 	return interrupted ? -EINTR : 0;

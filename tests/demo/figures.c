@@ -19,7 +19,8 @@ const json_t *figures_class(const json_t *status, const char *class)
 	const json_t *c;
 	size_t i;
 
-	json_array_foreach(json_object_get(status, "classes"), i, c) {
+	json_array_foreach(json_object_get(status, "classes"), i, c)
+	{
 		const char *name = json_string_value(json_object_get(c, "class"));
 
 		if (name && !strcmp(name, class))
@@ -37,7 +38,8 @@ static int read_buckets(uint64_t *bucket, const json_t *pairs)
 	if (!json_is_array(pairs))
 		return -EPROTO;
 	memset(bucket, 0, HIST_BUCKETS * sizeof(*bucket));
-	json_array_foreach(pairs, i, pair) {
+	json_array_foreach(pairs, i, pair)
+	{
 		uint64_t edge = (uint64_t)json_integer_value(json_array_get(pair, 0));
 
 		if (!edge)

@@ -23,10 +23,10 @@ struct sample {
 };
 
 struct figures {
-	double bps;	    /* bytes/s finished */
-	double engine_bps;  /* of those, by engines */
+	double bps;	   /* bytes/s finished */
+	double engine_bps; /* of those, by engines */
 	double p50_ms, p99_ms;
-	double declined;    /* share of the units, 0 .. 1 */
+	double declined; /* share of the units, 0 .. 1 */
 	uint64_t units_declined, units;
 };
 

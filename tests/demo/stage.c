@@ -87,8 +87,8 @@ static int copy_trace(const struct stage *s, const char *from)
 		if (fputs(line, out) < 0)
 			err = -EIO;
 	}
-	if (!err && fprintf(out, "%llu demotion 1 0 1\n",
-			    STAGE_PASS_NS * batches / (batches + 1)) < 0)
+	if (!err &&
+	    fprintf(out, "%llu demotion 1 0 1\n", STAGE_PASS_NS * batches / (batches + 1)) < 0)
 		err = -EIO;
 	if (in)
 		fclose(in);

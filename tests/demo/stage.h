@@ -12,18 +12,18 @@
 
 #include "child.h"
 
-#define STAGE_POLICY  "shared"    /* what a broker starts with */
+#define STAGE_POLICY  "shared"	  /* what a broker starts with */
 #define STAGE_PASS_NS 15000000ull /* unscaled: 1.5 s at time_scale 100 */
 
 struct stage {
-	const char *build;    /* where accelmuxd and accelmux are */
-	char dir[64];	      /* "" if there is none */
-	char socket[96];      /* of the session */
+	const char *build; /* where accelmuxd and accelmux are */
+	char dir[64];	   /* "" if there is none */
+	char socket[96];   /* of the session */
 	char control[96];
 	char config[96];
 	char trace[96];
 	char log[96];
-	unsigned int port;    /* of the metrics */
+	unsigned int port; /* of the metrics */
 	struct child broker;
 };
 

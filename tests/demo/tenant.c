@@ -30,7 +30,7 @@
 #define DATA_BYTES  (32u << 20) /* of file contents */
 #define SLOT_BYTES  (2u << 20)	/* the largest copy */
 #define SMALL_BYTES (64u << 10)
-#define SIZES	    6		/* 64 KiB, 128 KiB ... 2 MiB */
+#define SIZES	    6 /* 64 KiB, 128 KiB ... 2 MiB */
 #define SLOTS	    24
 #define OUTSTANDING (8u << 20) /* bytes submitted and not answered, to be reached */
 #define ENTRIES	    32
@@ -58,11 +58,11 @@ struct tenant {
 	bool running, quit;
 	uint64_t random;
 	uint64_t seq, inflight, inflight_bytes;
-	uint64_t copies, bytes; /* verified */
+	uint64_t copies, bytes;	 /* verified */
 	uint64_t bad, bad_bytes; /* copies and bytes that differed */
-	uint64_t errors;	/* answers with an error, or with too few bytes */
-	uint64_t stray;		/* answers to nothing that was asked */
-	struct hist latency;	/* submission to answer */
+	uint64_t errors;	 /* answers with an error, or with too few bytes */
+	uint64_t stray;		 /* answers to nothing that was asked */
+	struct hist latency;	 /* submission to answer */
 };
 
 static int fail(const struct tenant *t, const char *what, int err)
@@ -221,14 +221,14 @@ static int report(struct tenant *t)
 
 	if (err)
 		return fail(t, "amux_get_stats", err);
-	printf("{\"name\": \"%s\", \"t_ns\": %" PRIu64 ", \"alive\": %d, \"files\": %u", t->name,
-	       clock_ns(), amux_alive(t->a), t->files);
+	printf("{\"name\": \"%s\", \"t_ns\": %" PRIu64 ", \"alive\": %d, \"files\": %u",
+	       t->name, clock_ns(), amux_alive(t->a), t->files);
 	printf(", \"copies\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"bad\": %" PRIu64
 	       ", \"bad_bytes\": %" PRIu64 ", \"errors\": %" PRIu64 ", \"stray\": %" PRIu64
 	       ", \"inflight\": %" PRIu64,
 	       t->copies, t->bytes, t->bad, t->bad_bytes, t->errors, t->stray, t->inflight);
-	printf(", \"requests\": %" PRIu64 ", \"declined\": %" PRIu64 ", \"engine_bytes\": %" PRIu64
-	       ", \"cpu_bytes\": %" PRIu64 ", \"buckets\": [",
+	printf(", \"requests\": %" PRIu64 ", \"declined\": %" PRIu64
+	       ", \"engine_bytes\": %" PRIu64 ", \"cpu_bytes\": %" PRIu64 ", \"buckets\": [",
 	       t->seq, st.declined, st.engine_bytes, st.declined_bytes);
 	for (unsigned int i = 0; i < HIST_BUCKETS; i++) {
 		if (!t->latency.bucket[i])

@@ -24,9 +24,9 @@
 #define WEIGHT_GOLD   3
 #define WEIGHT_BRONZE 1
 #define TICK_MS	      500
-#define ALONE_TICKS   6	 /* of a tenant's phase alone: nothing comes and goes there */
-#define PASSES	      3	 /* of the kernel's trace in every other phase */
-#define PASS_TICKS    3	 /* STAGE_PASS_NS at time_scale 100 */
+#define ALONE_TICKS   6 /* of a tenant's phase alone: nothing comes and goes there */
+#define PASSES	      3 /* of the kernel's trace in every other phase */
+#define PASS_TICKS    3 /* STAGE_PASS_NS at time_scale 100 */
 #define SETTLE_TICKS  3
 #define END_MS	      15000
 
@@ -35,7 +35,7 @@ struct tour {
 	struct child tenant[TENANTS];
 	bool tty;
 	const char *trace;
-	unsigned int ticks; /* of a phase with the kernel class */
+	unsigned int ticks;		      /* of a phase with the kernel class */
 	uint64_t copies, bytes, kernel_bytes; /* right ones */
 	struct results results;
 };
@@ -101,16 +101,16 @@ static int tenant_end(struct tour *t, enum who who, struct sample *total)
 	if (figures_int(report, "bad") || figures_int(report, "errors") ||
 	    figures_int(report, "stray") || figures_int(report, "inflight") ||
 	    figures_int(report, "requests") != figures_int(report, "copies"))
-		err = complain("%s: %llu requests, %llu right copies, %llu differ in %llu bytes, "
-			       "%llu failed, %llu stray answers, %llu lost",
-			       table_classes[who],
-			       (unsigned long long)figures_int(report, "requests"),
-			       (unsigned long long)figures_int(report, "copies"),
-			       (unsigned long long)figures_int(report, "bad"),
-			       (unsigned long long)figures_int(report, "bad_bytes"),
-			       (unsigned long long)figures_int(report, "errors"),
-			       (unsigned long long)figures_int(report, "stray"),
-			       (unsigned long long)figures_int(report, "inflight"));
+		err = complain(
+			"%s: %llu requests, %llu right copies, %llu differ in %llu bytes, "
+			"%llu failed, %llu stray answers, %llu lost",
+			table_classes[who], (unsigned long long)figures_int(report, "requests"),
+			(unsigned long long)figures_int(report, "copies"),
+			(unsigned long long)figures_int(report, "bad"),
+			(unsigned long long)figures_int(report, "bad_bytes"),
+			(unsigned long long)figures_int(report, "errors"),
+			(unsigned long long)figures_int(report, "stray"),
+			(unsigned long long)figures_int(report, "inflight"));
 	if (!err && !figures_int(report, "copies"))
 		err = complain("%s: not a single copy", table_classes[who]);
 	if (!err)
@@ -231,14 +231,15 @@ static int compare_books(struct tour *t, const struct sample total[TENANTS])
 	if (requests != answered || figures_int(user, "failed") ||
 	    requests != total[GOLD].units + total[BRONZE].units ||
 	    figures_int(user, "declined") != total[GOLD].declined + total[BRONZE].declined)
-		err = complain("lost: the broker took %llu requests, completed %llu, declined %llu, "
-			       "failed %llu; tenants made %llu, %llu of them declined",
-			       (unsigned long long)requests,
-			       (unsigned long long)figures_int(user, "completed"),
-			       (unsigned long long)figures_int(user, "declined"),
-			       (unsigned long long)figures_int(user, "failed"),
-			       (unsigned long long)(total[GOLD].units + total[BRONZE].units),
-			       (unsigned long long)(total[GOLD].declined + total[BRONZE].declined));
+		err = complain(
+			"lost: the broker took %llu requests, completed %llu, declined %llu, "
+			"failed %llu; tenants made %llu, %llu of them declined",
+			(unsigned long long)requests,
+			(unsigned long long)figures_int(user, "completed"),
+			(unsigned long long)figures_int(user, "declined"),
+			(unsigned long long)figures_int(user, "failed"),
+			(unsigned long long)(total[GOLD].units + total[BRONZE].units),
+			(unsigned long long)(total[GOLD].declined + total[BRONZE].declined));
 	if (figures_int(kernel, "mismatches") || figures_int(kernel, "errors"))
 		err = complain("kernel: %llu pages differ, %llu engine errors",
 			       (unsigned long long)figures_int(kernel, "mismatches"),
@@ -342,9 +343,12 @@ static int walk(struct tour *t)
 {
 	int err;
 
-	puts("accelmux tour: a modelled soft DSA (no silicon), two tenants that copy files from\n"
-	     "/usr/lib (gold:bronze weigh 3:1), and the kernel class: a synthetic trace of page\n"
-	     "migrations, replayed in bursts: 0.75 s of work, 0.75 s of rest.  Every byte is verified.\n");
+	puts("accelmux tour: a modelled soft DSA (no silicon), two tenants that copy files "
+	     "from\n"
+	     "/usr/lib (gold:bronze weigh 3:1), and the kernel class: a synthetic trace of "
+	     "page\n"
+	     "migrations, replayed in bursts: 0.75 s of work, 0.75 s of rest.  Every byte is "
+	     "verified.\n");
 	err = tenants_alone(t);
 	if (!err)
 		err = together(t);
