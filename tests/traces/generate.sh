@@ -56,6 +56,7 @@ generate()
 	}
 
 	BEGIN {
+		print "# SPDX-License-Identifier: MIT"
 		print "accelmux-trace 1 synthetic"
 		print "# " name ".trace: made by generate.sh, not recorded on any host"
 		print "# time_ns reason pages order runs"
