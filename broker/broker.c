@@ -113,8 +113,8 @@ static int nodes_open(struct broker *b, char *err, size_t errlen)
 		struct node *node = &b->nodes[b->n_nodes];
 		struct soft_config soft = cfg->soft;
 
-		if (numa_available() >= 0 && !numa_bitmask_isbitset(numa_all_nodes_ptr,
-								     (unsigned int)id))
+		if (numa_available() >= 0 &&
+		    !numa_bitmask_isbitset(numa_all_nodes_ptr, (unsigned int)id))
 			continue;
 		b->n_nodes++;
 		soft.node = id;
@@ -123,8 +123,8 @@ static int nodes_open(struct broker *b, char *err, size_t errlen)
 			int ret = soft_open(&node->devices[d], d, &soft);
 
 			if (ret) {
-				snprintf(err, errlen, "soft%u on node %d: cannot open: %s", d, id,
-					 strerror(-ret));
+				snprintf(err, errlen, "soft%u on node %d: cannot open: %s", d,
+					 id, strerror(-ret));
 				return ret;
 			}
 			snprintf(node->devices[d].name, sizeof(node->devices[d].name), "soft%u",
@@ -160,8 +160,8 @@ static int kernel_open(struct broker *b, char *err, size_t errlen)
 	grant_init(&b->grant, b->grant_map);
 	for (unsigned int d = 0; d < b->nodes[0].n_devices; d++)
 		dev[d] = &b->nodes[0].devices[d];
-	ret = replay_open(&b->replay, &rc, b->grant_map, dev, b->nodes[0].n_devices, &notify, err,
-			  errlen);
+	ret = replay_open(&b->replay, &rc, b->grant_map, dev, b->nodes[0].n_devices, &notify,
+			  err, errlen);
 	return ret;
 }
 
@@ -195,7 +195,8 @@ static bool control_served(const char *path)
 	bool served;
 
 	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
-	served = fd >= 0 && (!connect(fd, (struct sockaddr *)&sa, sizeof(sa)) || errno == EAGAIN);
+	served = fd >= 0 &&
+		 (!connect(fd, (struct sockaddr *)&sa, sizeof(sa)) || errno == EAGAIN);
 	if (fd >= 0)
 		close(fd);
 	return served;
@@ -316,7 +317,8 @@ void broker_watch_signals(struct broker *b)
 		uv_signal_init(&b->loop, &b->signals[i]);
 		b->signals[i].data = b;
 		uv_signal_start(&b->signals[i], signal_event, signums[i]);
-		uv_unref((uv_handle_t *)&b->signals[i]); /* waiting for one is no reason to stay */
+		uv_unref((uv_handle_t *)&b
+				 ->signals[i]); /* waiting for one is no reason to stay */
 	}
 }
 

@@ -132,7 +132,8 @@ static void print_classes(const json_t *classes)
 		reasons_cell(t, why ? why : json_object_get(c, "declined_pages"));
 	}
 	cli_table_print(t);
-	puts("ALONE, CPU: time requests took over what they, and what their own queue held before "
+	puts("ALONE, CPU: time requests took over what they, and what their own queue held "
+	     "before "
 	     "them,\nwould have taken on an idle device, on the client's CPU.");
 }
 

@@ -22,7 +22,8 @@ struct conn_op {
 	struct mail mail;
 	struct conn *conn;
 	uint64_t cookie;
-	uint32_t region; /* REGION_ADD: its id; the region's own may be the mux thread's again */
+	uint32_t
+		region; /* REGION_ADD: its id; the region's own may be the mux thread's again */
 	struct conn_queue *cq;
 	int ring_fd; /* QUEUE_ADD: to be passed and closed */
 };
@@ -86,8 +87,9 @@ static struct conn_op *op_new(struct conn *c, enum mail_type type, uint64_t cook
 	struct conn_op *op;
 
 	if (c->ops >= CONN_OPS_MAX) {
-		conn_error(c, cookie, -EAGAIN, "%u requests are unanswered: expected at most %u",
-			   c->ops, CONN_OPS_MAX);
+		conn_error(c, cookie, -EAGAIN,
+			   "%u requests are unanswered: expected at most %u", c->ops,
+			   CONN_OPS_MAX);
 		return NULL;
 	}
 	op = calloc(1, sizeof(*op));
@@ -202,7 +204,8 @@ static const char *hello_judge(const struct amux_msg_hello *m, char *buf, size_t
 	else if (m->rsvd)
 		snprintf(buf, len, "HELLO: rsvd = %u: expected 0", m->rsvd);
 	else if (!memchr(m->name, '\0', sizeof(m->name)))
-		snprintf(buf, len, "HELLO: name: expected a NUL within %u bytes", AMUX_NAME_LEN);
+		snprintf(buf, len, "HELLO: name: expected a NUL within %u bytes",
+			 AMUX_NAME_LEN);
 	else
 		buf[0] = '\0';
 	for (const char *p = m->name; !buf[0] && *p; p++)
@@ -273,23 +276,26 @@ static void conn_register(struct conn *c, const struct amux_msg_register *m, int
 	if (m->size > cfg->max_region_bytes) {
 		conn_error(c, m->hdr.cookie, -EFBIG,
 			   "REGISTER: size = %llu: expected at most %llu (max_region_size)",
-			   (unsigned long long)m->size, (unsigned long long)cfg->max_region_bytes);
+			   (unsigned long long)m->size,
+			   (unsigned long long)cfg->max_region_bytes);
 		return;
 	}
 	if (m->size > cfg->max_tenant_bytes ||
 	    c->tenant->region_bytes > cfg->max_tenant_bytes - m->size) {
-		conn_error(c, m->hdr.cookie, -ENOSPC,
-			   "REGISTER: size = %llu: tenant %s has %llu of %llu (max_tenant_memory)",
-			   (unsigned long long)m->size, c->tenant->name,
-			   (unsigned long long)c->tenant->region_bytes,
-			   (unsigned long long)cfg->max_tenant_bytes);
+		conn_error(
+			c, m->hdr.cookie, -ENOSPC,
+			"REGISTER: size = %llu: tenant %s has %llu of %llu (max_tenant_memory)",
+			(unsigned long long)m->size, c->tenant->name,
+			(unsigned long long)c->tenant->region_bytes,
+			(unsigned long long)cfg->max_tenant_bytes);
 		return;
 	}
 	for (slot = 0; slot < c->max_regions && c->regions[slot].region; slot++)
 		;
 	if (slot == c->max_regions) {
 		conn_error(c, m->hdr.cookie, -ENOSPC,
-			   "REGISTER: %u regions are registered: expected at most that many (max_regions)",
+			   "REGISTER: %u regions are registered: expected at most that many "
+			   "(max_regions)",
 			   c->n_regions);
 		return;
 	}
@@ -298,14 +304,18 @@ static void conn_register(struct conn *c, const struct amux_msg_register *m, int
 		conn_error(c, m->hdr.cookie, ret, "REGISTER: %s", err);
 		return;
 	}
-	/* A region is the whole file: a sparse one of terabytes would eat up our address space. */
+	/* A region is the whole file: a sparse one of terabytes would eat up our address space.
+	 */
 	if (r->mapped > cfg->max_region_bytes ||
 	    r->mapped > cfg->max_tenant_bytes - c->tenant->region_bytes) {
-		conn_error(c, m->hdr.cookie, -ENOSPC,
-			   "REGISTER: the memfd has %llu bytes: expected at most %llu (max_region_size) "
-			   "and %llu (max_tenant_memory)",
-			   (unsigned long long)r->mapped, (unsigned long long)cfg->max_region_bytes,
-			   (unsigned long long)(cfg->max_tenant_bytes - c->tenant->region_bytes));
+		conn_error(
+			c, m->hdr.cookie, -ENOSPC,
+			"REGISTER: the memfd has %llu bytes: expected at most %llu "
+			"(max_region_size) "
+			"and %llu (max_tenant_memory)",
+			(unsigned long long)r->mapped,
+			(unsigned long long)cfg->max_region_bytes,
+			(unsigned long long)(cfg->max_tenant_bytes - c->tenant->region_bytes));
 		region_unmap(r);
 		return;
 	}
@@ -336,9 +346,10 @@ static void conn_unregister(struct conn *c, const struct amux_msg_unregister *m)
 	struct conn_op *op;
 
 	if (!cr || !cr->region || !m->region || cr->id != m->region || m->rsvd) {
-		conn_error(c, m->hdr.cookie, -EBADF,
-			   "UNREGISTER: region = %u, rsvd = %u: expected a registered region, 0",
-			   m->region, m->rsvd);
+		conn_error(
+			c, m->hdr.cookie, -EBADF,
+			"UNREGISTER: region = %u, rsvd = %u: expected a registered region, 0",
+			m->region, m->rsvd);
 		return;
 	}
 	op = op_new(c, MAIL_REGION_REMOVE, m->hdr.cookie);
@@ -362,25 +373,29 @@ static void conn_queue_create(struct conn *c, const struct amux_msg_queue_create
 	int ret, ring_fd;
 
 	if (!entries_ok(m->sq_entries, 2, cfg->max_entries)) {
-		conn_error(c, m->hdr.cookie, -EINVAL,
-			   "QUEUE_CREATE: sq_entries = %u: expected a power of two from 2 to %u",
-			   m->sq_entries, cfg->max_entries);
+		conn_error(
+			c, m->hdr.cookie, -EINVAL,
+			"QUEUE_CREATE: sq_entries = %u: expected a power of two from 2 to %u",
+			m->sq_entries, cfg->max_entries);
 		return;
 	}
 	if (!entries_ok(m->cq_entries, m->sq_entries, 2 * cfg->max_entries)) {
-		conn_error(c, m->hdr.cookie, -EINVAL,
-			   "QUEUE_CREATE: cq_entries = %u: expected a power of two from %u to %u",
-			   m->cq_entries, m->sq_entries, 2 * cfg->max_entries);
+		conn_error(
+			c, m->hdr.cookie, -EINVAL,
+			"QUEUE_CREATE: cq_entries = %u: expected a power of two from %u to %u",
+			m->cq_entries, m->sq_entries, 2 * cfg->max_entries);
 		return;
 	}
 	if (m->flags || m->rsvd) {
 		conn_error(c, m->hdr.cookie, -EINVAL,
-			   "QUEUE_CREATE: flags = 0x%x, rsvd = %u: expected 0, 0", m->flags, m->rsvd);
+			   "QUEUE_CREATE: flags = 0x%x, rsvd = %u: expected 0, 0", m->flags,
+			   m->rsvd);
 		return;
 	}
 	if (c->n_queues >= cfg->max_queues) {
 		conn_error(c, m->hdr.cookie, -ENOSPC,
-			   "QUEUE_CREATE: %u queues are open: expected at most that many (max_queues)",
+			   "QUEUE_CREATE: %u queues are open: expected at most that many "
+			   "(max_queues)",
 			   c->n_queues);
 		return;
 	}
@@ -389,7 +404,8 @@ static void conn_queue_create(struct conn *c, const struct amux_msg_queue_create
 		conn_error(c, m->hdr.cookie, -ENOMEM, "the broker is out of memory");
 		return;
 	}
-	ret = queue_create(&cq->queue, ++c->queue_serial, m->sq_entries, m->cq_entries, &ring_fd);
+	ret = queue_create(&cq->queue, ++c->queue_serial, m->sq_entries, m->cq_entries,
+			   &ring_fd);
 	if (ret) {
 		conn_error(c, m->hdr.cookie, ret, "QUEUE_CREATE: sq_entries = %u: %s",
 			   m->sq_entries, strerror(-ret));
@@ -475,8 +491,8 @@ static void conn_message(struct conn *c, const void *msg, size_t got, const int 
 	if (!want || got != want || hdr->len != want ||
 	    (c->state == CONN_HELLO) != (hdr->type == AMUX_MSG_HELLO)) {
 		if (!want)
-			conn_error(c, hdr->cookie, -EPROTO, "type = %u: expected 1, 3, 5, 6 or 8",
-				   hdr->type);
+			conn_error(c, hdr->cookie, -EPROTO,
+				   "type = %u: expected 1, 3, 5, 6 or 8", hdr->type);
 		else if (got != want || hdr->len != want)
 			conn_error(c, hdr->cookie, -EPROTO,
 				   "type %u: len = %u in a packet of %zu bytes: expected %u",
@@ -488,8 +504,8 @@ static void conn_message(struct conn *c, const void *msg, size_t got, const int 
 		return;
 	}
 	if (n_fds != (hdr->type == AMUX_MSG_REGISTER)) {
-		conn_error(c, hdr->cookie, -EINVAL, "type %u: fds = %u: expected %s", hdr->type, n_fds,
-			   hdr->type == AMUX_MSG_REGISTER ? "one memfd" : "none");
+		conn_error(c, hdr->cookie, -EINVAL, "type %u: fds = %u: expected %s", hdr->type,
+			   n_fds, hdr->type == AMUX_MSG_REGISTER ? "one memfd" : "none");
 		return;
 	}
 	switch (hdr->type) {
@@ -699,7 +715,8 @@ void conn_open(struct conn_host *host, uv_loop_t *loop, int fd)
 		uv_poll_start(&c->death, UV_READABLE, death_event);
 	}
 	if (host->n_conns > host->cfg->max_connections || host->stopping) {
-		conn_error(c, 0, -EAGAIN, "%u clients are connected: expected at most %u (max_connections)",
+		conn_error(c, 0, -EAGAIN,
+			   "%u clients are connected: expected at most %u (max_connections)",
 			   host->n_conns - 1, host->cfg->max_connections);
 		conn_close(c, NULL);
 	}

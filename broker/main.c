@@ -28,9 +28,12 @@ static const char usage[] =
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "config", required_argument, NULL, 'c' }, { "set", required_argument, NULL, 's' },
-		{ "check", no_argument, NULL, 'k' },	    { "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'v' },	    { NULL, 0, NULL, 0 },
+		{ "config", required_argument, NULL, 'c' },
+		{ "set", required_argument, NULL, 's' },
+		{ "check", no_argument, NULL, 'k' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'v' },
+		{ NULL, 0, NULL, 0 },
 	};
 	static struct config cfg;
 	const char *path = NULL, *set[OVERRIDES_MAX];
@@ -47,7 +50,8 @@ int main(int argc, char **argv)
 			break;
 		case 's':
 			if (n_set == OVERRIDES_MAX) {
-				fprintf(stderr, "accelmuxd: --set: expected at most %d of them\n",
+				fprintf(stderr,
+					"accelmuxd: --set: expected at most %d of them\n",
 					OVERRIDES_MAX);
 				return 2;
 			}
@@ -68,7 +72,8 @@ int main(int argc, char **argv)
 		}
 	}
 	if (optind < argc) {
-		fprintf(stderr, "accelmuxd: '%s': expected options only, see --help\n", argv[optind]);
+		fprintf(stderr, "accelmuxd: '%s': expected options only, see --help\n",
+			argv[optind]);
 		return 2;
 	}
 	if (!path && !geteuid() && !access(SYSTEM_CONFIG, F_OK))

@@ -15,15 +15,15 @@
 #include "clock.h"
 #include "mux.h"
 
-#define PULL_BUDGET	  64	  /* SQEs of one queue in one loop: no queue holds up the others */
-#define PROGRESS_NS	  50000	  /* an inline device copies at most about this long at once */
-#define POLL_EVENTS_NS	  20000	  /* how often a busy loop looks for kicks of cold queues */
-#define COLD_LOOPS	  256	  /* loops without work after which a queue is polled no more */
-#define SHORT_WAIT_NS	  20000	  /* a wait shorter than this is spun, not slept */
-#define KERNEL_HOLD_NS	  50000	  /* the kernel class stays active this long after its last copy */
-#define WAIT_EPOCHS	  16	  /* window of the wait percentiles shown to policies */
-#define STATE_QUEUES	  64	  /* queues whose headers one epoch refreshes, beyond hot ones */
-#define DRAIN_STALL_NS	  NSEC_PER_SEC /* a drain waits this long for clients to make room */
+#define PULL_BUDGET    64    /* SQEs of one queue in one loop: no queue holds up the others */
+#define PROGRESS_NS    50000 /* an inline device copies at most about this long at once */
+#define POLL_EVENTS_NS 20000 /* how often a busy loop looks for kicks of cold queues */
+#define COLD_LOOPS     256   /* loops without work after which a queue is polled no more */
+#define SHORT_WAIT_NS  20000 /* a wait shorter than this is spun, not slept */
+#define KERNEL_HOLD_NS 50000 /* the kernel class stays active this long after its last copy */
+#define WAIT_EPOCHS    16    /* window of the wait percentiles shown to policies */
+#define STATE_QUEUES   64    /* queues whose headers one epoch refreshes, beyond hot ones */
+#define DRAIN_STALL_NS NSEC_PER_SEC /* a drain waits this long for clients to make room */
 
 /* ---------------------------------------------------------------------- kernel */
 
@@ -35,8 +35,7 @@ static void kernel_grant(struct mux *m, uint64_t now)
 	if (!m->kernel || m->queues.draining)
 		return;
 	for (unsigned int d = 0; d < m->n_devices; d++) {
-		const struct amux_plan_share *k =
-			&m->planner.plan.share[d][AMUX_CLASS_KERNEL];
+		const struct amux_plan_share *k = &m->planner.plan.share[d][AMUX_CLASS_KERNEL];
 		const struct amux_plan_share *u = &m->planner.plan.share[d][AMUX_CLASS_USER];
 		uint64_t rate = m->device[d]->rate_bps;
 
@@ -95,10 +94,10 @@ static void kernel_view(struct mux *m, struct amux_view_class *k, uint64_t elaps
 	m->kernel_served = served;
 	k->cpu_bps = m->sched.cpu_bps;
 	k->idle_ns = now_wants.active ? 0 : clock_ns() - now_wants.last_batch_ns;
-	k->wait_p50_ns = hist_quantile((const uint64_t *)demand->wait_hist,
-				       m->kernel_wait_base, 500);
-	k->wait_p99_ns = hist_quantile((const uint64_t *)demand->wait_hist,
-				       m->kernel_wait_base, 990);
+	k->wait_p50_ns =
+		hist_quantile((const uint64_t *)demand->wait_hist, m->kernel_wait_base, 500);
+	k->wait_p99_ns =
+		hist_quantile((const uint64_t *)demand->wait_hist, m->kernel_wait_base, 990);
 	if (++m->kernel_wait_age < WAIT_EPOCHS)
 		return;
 	for (unsigned int i = 0; i < HIST_BUCKETS; i++)
@@ -239,7 +238,8 @@ static void mux_drain(struct mux *m, uint64_t now)
 	list_for_each(pos, &m->queues.all) {
 		struct queue *q = container_of(pos, struct queue, peer);
 
-		/* What was submitted before the end is still served; it is bounded by the ring. */
+		/* What was submitted before the end is still served; it is bounded by the ring.
+		 */
 		queue_drain(q);
 		queue_publish_state(q, now);
 		if (!q->stopped && list_empty(&q->hot))
@@ -251,7 +251,8 @@ static void mux_drain(struct mux *m, uint64_t now)
 
 static void mail_act(struct mux *m, struct mail *mail, uint64_t now)
 {
-	/* Edges: kicks need no reading, and with O_NONBLOCK undone a client could block that. */
+	/* Edges: kicks need no reading, and with O_NONBLOCK undone a client could block that.
+	 */
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
 	struct policy_change *pc;
 	struct tenant_change *tc;
@@ -264,7 +265,8 @@ static void mail_act(struct mux *m, struct mail *mail, uint64_t now)
 		q = mail->arg;
 		ev.data.ptr = q;
 		if (epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, q->sq_efd, &ev) < 0)
-			fprintf(stderr, "accelmuxd: queue %u: cannot watch its eventfd: %m\n", q->id);
+			fprintf(stderr, "accelmuxd: queue %u: cannot watch its eventfd: %m\n",
+				q->id);
 		queue_attach(q, mail->session, &m->queues);
 		if (m->queues.draining)
 			queue_drain(q); /* it came too late */
@@ -443,8 +445,8 @@ static void mux_sleep(struct mux *m, uint64_t now)
 	amux_full_barrier(); /* pairs with mux_ring() and amux_sq_publish() */
 	list_for_each(pos, &m->queues.hot)
 		work |= queue_has_work(container_of(pos, struct queue, hot));
-	work |= mailbox_pending(&m->inbox) || sched_reap(&m->sched, now) ||
-		!mux_next(m, now) || !list_empty(&m->queues.dirty);
+	work |= mailbox_pending(&m->inbox) || sched_reap(&m->sched, now) || !mux_next(m, now) ||
+		!list_empty(&m->queues.dirty);
 	if (!work) {
 		stat_add(&m->stats.sleeps, 1);
 		stat_set(&m->stats.cpu_ns, clock_thread_cpu_ns());
@@ -501,7 +503,8 @@ static void *mux_main(void *arg)
 	char name[16];
 	sigset_t pipes;
 
-	/* A client may have closed its end of what we wake it by; whatever process we are in. */
+	/* A client may have closed its end of what we wake it by; whatever process we are in.
+	 */
 	sigemptyset(&pipes);
 	sigaddset(&pipes, SIGPIPE);
 	pthread_sigmask(SIG_BLOCK, &pipes, NULL);
@@ -551,7 +554,8 @@ int mux_open(struct mux *m, int node, struct device *const *dev, unsigned int n,
 	m->force_epoch = true;
 	if (policy < 0)
 		return policy;
-	ret = plan_init(&m->planner, amux_policies[policy], cfg->policy_values[policy], &m->stats);
+	ret = plan_init(&m->planner, amux_policies[policy], cfg->policy_values[policy],
+			&m->stats);
 	if (ret)
 		return ret;
 	ret = sched_init(&m->sched, dev, n, &m->planner.plan, &m->stats);

@@ -23,7 +23,8 @@ int region_map(struct region **out, int fd, uint64_t size, bool readonly, char *
 		return -EINVAL;
 	}
 	if (!(seals & F_SEAL_SHRINK)) {
-		snprintf(err, errlen, "fd: seals = 0x%x: expected F_SEAL_SHRINK (0x%x) to be set",
+		snprintf(err, errlen,
+			 "fd: seals = 0x%x: expected F_SEAL_SHRINK (0x%x) to be set",
 			 (unsigned int)seals, F_SEAL_SHRINK);
 		return -EINVAL;
 	}

@@ -68,7 +68,9 @@ static void broker_apply_tenants(struct broker *b)
 			if (!tc)
 				return;
 			*tc = (struct tenant_change){
-				.mail = { .type = MAIL_TENANT_SET, .arg = tc, .done = change_done },
+				.mail = { .type = MAIL_TENANT_SET,
+					  .arg = tc,
+					  .done = change_done },
 				.tenant = &t->node[i],
 				.weight = t->weight,
 				.reserve_bps = t->reserve_bps,
@@ -90,8 +92,8 @@ static void broker_apply_tuning(struct broker *b)
 		mt->mail.arg = mt;
 		mt->mail.done = change_done;
 		mt->spin_ns = b->cfg.spin_ns;
-		mt->epoch_ns = b->cfg.epoch_ns *
-			       (b->cfg.soft.model ? b->cfg.soft.time_scale : 1);
+		mt->epoch_ns =
+			b->cfg.epoch_ns * (b->cfg.soft.model ? b->cfg.soft.time_scale : 1);
 		mux_post(&b->mux[i], &mt->mail);
 	}
 }

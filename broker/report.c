@@ -516,10 +516,11 @@ json_t *report_status(struct broker *b)
 /* Whole 64-bit words, which JSON integers are not. */
 static json_t *ledger_json(const struct flow_stats *f)
 {
-	return json_pack("{s:o, s:o}", "ledger_in",
-			 json_sprintf("%016llx", (unsigned long long)stat_read(&f->ledger_in)),
-			 "ledger_out",
-			 json_sprintf("%016llx", (unsigned long long)stat_read(&f->ledger_out)));
+	return json_pack(
+		"{s:o, s:o}", "ledger_in",
+		json_sprintf("%016llx", (unsigned long long)stat_read(&f->ledger_in)),
+		"ledger_out",
+		json_sprintf("%016llx", (unsigned long long)stat_read(&f->ledger_out)));
 }
 
 json_t *report_tenants(struct broker *b)

@@ -333,7 +333,8 @@ static enum chunk_verdict chunk_fault(struct request *r, struct chunk *c)
 	if (r->op == AMUX_OP_CRC32C || r->op == AMUX_OP_COPY_CRC)
 		r->param = (uint32_t)c->rec.crc_val;
 	c->faults = did ? 0 : (uint16_t)(c->faults + 1);
-	/* A mismatch above stops a COMPARE, too, but what lies below it must still be compared. */
+	/* A mismatch above stops a COMPARE, too, but what lies below it must still be compared.
+	 */
 	if (c->bytes && !r->status && c->faults < FAULTS_WITHOUT_PROGRESS &&
 	    fixup_touch((void *)(uintptr_t)c->rec.fault_addr,
 			fault_is_write(r, c->rec.fault_addr)) == 0) {

@@ -9,7 +9,7 @@
 /* Rates are paced by tags; a late poll may catch up by this much without losing rate. */
 #define PACE_BURST_CHUNKS 8
 #define PACE_BURST_NS	  500000ull
-#define WAIT_EPOCHS	  16 /* window of the wait percentiles shown to policies */
+#define WAIT_EPOCHS	  16	      /* window of the wait percentiles shown to policies */
 #define MIN_COST_MAX	  (64u << 10) /* no descriptor is charged as more than this for its turn */
 
 static const struct amux_plan_share *share_of(const struct sched *s, unsigned int d)
@@ -45,7 +45,8 @@ int sched_init(struct sched *s, struct device *const *dev, unsigned int n,
 			list_init(&sd->engine[e].inflight);
 		total += (size_t)dev[i]->engines * dev[i]->wq_size[ENGINE_WQ_USER];
 	}
-	/* A WQ slot is freed when service starts, so an engine holds one chunk beyond its WQ. */
+	/* A WQ slot is freed when service starts, so an engine holds one chunk beyond its WQ.
+	 */
 	total = total * 2 + 64;
 	if (posix_memalign((void **)&s->chunks, 64, total * sizeof(*s->chunks)))
 		return -ENOMEM;
@@ -222,8 +223,10 @@ int sched_admit(const struct sched *s, const struct sched_tenant *t, uint16_t fl
 	wait = sched_wait_ns(s, t);
 	if (wait == UINT64_MAX)
 		return DECLINE_NO_ENGINE;
-	engine_ns = wait + s->device[0].dev->desc_ns + bytes_to_ns(bytes, sched_tenant_bps(s, t));
-	return engine_ns > bytes_to_ns(cpu_backlog + bytes, s->cpu_bps) ? DECLINE_PREDICTED : -1;
+	engine_ns =
+		wait + s->device[0].dev->desc_ns + bytes_to_ns(bytes, sched_tenant_bps(s, t));
+	return engine_ns > bytes_to_ns(cpu_backlog + bytes, s->cpu_bps) ? DECLINE_PREDICTED
+									: -1;
 }
 
 void sched_enqueue(struct sched *s, struct flow *f, struct request *r)
@@ -298,8 +301,9 @@ static void sched_evict(struct sched *s, uint64_t now)
 					continue;
 				r->stop = true;
 				if (!r->issued)
-					r->status = r->flags & AMUX_SQE_ENGINE_ONLY ?
-							    -ENODEV : AMUX_STATUS_DECLINED;
+					r->status = r->flags & AMUX_SQE_ENGINE_ONLY
+							    ? -ENODEV
+							    : AMUX_STATUS_DECLINED;
 				else if (!r->status)
 					r->status = -EIO;
 				if (request_finished(r))
@@ -390,8 +394,7 @@ static struct sched_engine *engine_pick(struct sched *s, uint64_t now, unsigned 
 		for (unsigned int e = 0; e < sd->dev->engines; e++) {
 			struct sched_engine *se = &sd->engine[e];
 
-			if (!(mask & (1ull << e)) || se->down ||
-			    se->inflight_chunks >= slots)
+			if (!(mask & (1ull << e)) || se->down || se->inflight_chunks >= slots)
 				continue;
 			if (se->inflight_bytes && se->inflight_bytes + most > sh->cap_bytes)
 				continue;
@@ -488,8 +491,8 @@ static void request_end(struct sched *s, struct request *r, uint64_t now)
 	f->complete(f, r, now);
 }
 
-static void chunk_issue(struct sched *s, struct sched_engine *se, unsigned int d, unsigned int e,
-			struct sched_tenant *t, bool reserved, uint64_t now)
+static void chunk_issue(struct sched *s, struct sched_engine *se, unsigned int d,
+			unsigned int e, struct sched_tenant *t, bool reserved, uint64_t now)
 {
 	struct sched_device *sd = &s->device[d];
 	struct chunk *c = container_of(s->free.next, struct chunk, link);
@@ -498,8 +501,9 @@ static void chunk_issue(struct sched *s, struct sched_engine *se, unsigned int d
 	const struct amux_plan_share *sh = share_of(s, d);
 	uint64_t burst;
 
-	request_next(r, c, s->plan->chunk_bytes < sd->dev->max_xfer ? s->plan->chunk_bytes :
-								      sd->dev->max_xfer);
+	request_next(r, c,
+		     s->plan->chunk_bytes < sd->dev->max_xfer ? s->plan->chunk_bytes
+							      : sd->dev->max_xfer);
 	c->dev = (uint8_t)d;
 	c->engine = (uint8_t)e;
 	c->cost = c->bytes > sd->min_cost ? c->bytes : sd->min_cost;
@@ -520,15 +524,16 @@ static void chunk_issue(struct sched *s, struct sched_engine *se, unsigned int d
 	if (t->limit_bps != AMUX_BPS_MAX)
 		t->limit_tag = tag_advance(t->limit_tag, now, burst, c->cost, t->limit_bps);
 	if (t->reserve_bps)
-		t->reserve_tag = tag_advance(t->reserve_tag, now, burst, c->cost, t->reserve_bps);
+		t->reserve_tag =
+			tag_advance(t->reserve_tag, now, burst, c->cost, t->reserve_bps);
 	if (sd->user_bps && sd->user_bps != AMUX_BPS_MAX)
 		sd->user_tag = tag_advance(sd->user_tag, now, burst, c->cost, sd->user_bps);
 	c->borrowed = false;
 	if (sh->reserve_bps) {
 		c->borrowed = sd->own_tag > now;
 		if (!c->borrowed)
-			sd->own_tag = tag_advance(sd->own_tag, now, burst, c->cost,
-						  sh->reserve_bps);
+			sd->own_tag =
+				tag_advance(sd->own_tag, now, burst, c->cost, sh->reserve_bps);
 	}
 
 	/* in flight */
@@ -637,7 +642,8 @@ static void chunk_complete(struct sched *s, struct chunk *c, uint64_t now)
 	struct request *r = c->req;
 	struct sched_tenant *t = r->flow->tenant;
 	uint64_t before = r->done;
-	bool fault = (record_status(&c->rec) & DSA_COMP_STATUS_MASK) == DSA_COMP_PAGE_FAULT_NOBOF;
+	bool fault =
+		(record_status(&c->rec) & DSA_COMP_STATUS_MASK) == DSA_COMP_PAGE_FAULT_NOBOF;
 
 	if (fault) {
 		stat_add(&t->stats.faults, 1);
@@ -648,7 +654,8 @@ static void chunk_complete(struct sched *s, struct chunk *c, uint64_t now)
 		stat_add(&t->stats.resumes, 1);
 		stat_add(&s->users.resumes, 1);
 		list_del(&c->link);
-		list_add_tail(chunk_submit(s, c) ? &sd->engine[c->engine].inflight : &s->stalled,
+		list_add_tail(chunk_submit(s, c) ? &sd->engine[c->engine].inflight
+						 : &s->stalled,
 			      &c->link);
 		return;
 	}
@@ -685,7 +692,8 @@ unsigned int sched_reap(struct sched *s, uint64_t now)
 		for (unsigned int e = 0; e < sd->dev->engines; e++) {
 			struct list *pos, *tmp;
 
-			/* An engine may finish out of order: look at all of the few in flight. */
+			/* An engine may finish out of order: look at all of the few in flight.
+			 */
 			list_for_each_safe(pos, tmp, &sd->engine[e].inflight) {
 				struct chunk *c = container_of(pos, struct chunk, link);
 
@@ -745,7 +753,8 @@ static void view_device(struct sched_device *sd, struct amux_view_device *v, uin
 	}
 	if (down == sd->dev->engines)
 		v->flags |= AMUX_DEVICE_DOWN;
-	sd->served_bps[AMUX_CLASS_KERNEL] = per_second(kernel - sd->epoch_kernel_bytes, elapsed);
+	sd->served_bps[AMUX_CLASS_KERNEL] =
+		per_second(kernel - sd->epoch_kernel_bytes, elapsed);
 	sd->served_bps[AMUX_CLASS_USER] = per_second(user - sd->epoch_user_bytes, elapsed);
 	sd->epoch_kernel_bytes = kernel;
 	sd->epoch_user_bytes = user;

@@ -52,15 +52,16 @@ static int lock_take(struct server *s, char *err, size_t errlen)
 	if (s->lock_fd < 0) {
 		int ret = -errno;
 
-		snprintf(err, errlen, "%s: cannot open the lock file: %s", path, strerror(-ret));
+		snprintf(err, errlen, "%s: cannot open the lock file: %s", path,
+			 strerror(-ret));
 		return ret;
 	}
 	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
 		n = read(s->lock_fd, pid, sizeof(pid) - 1);
 		pid[n > 0 ? n : 0] = '\0';
 		pid[strcspn(pid, "\n")] = '\0';
-		snprintf(err, errlen, "%s: another accelmuxd (pid %s) serves this socket", s->path,
-			 pid);
+		snprintf(err, errlen, "%s: another accelmuxd (pid %s) serves this socket",
+			 s->path, pid);
 		return -EADDRINUSE;
 	}
 	snprintf(pid, sizeof(pid), "%d\n", (int)getpid());

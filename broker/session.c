@@ -296,9 +296,10 @@ static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint32_t ah
 		queue_fail(q, sqe->user_data, -ENODEV, AMUX_FIELD_FLAGS);
 		return;
 	}
-	ret = q->declining && !(sqe->flags & AMUX_SQE_ENGINE_ONLY) ?
-		      DECLINE_ORDER :
-		      sched_admit(s, t, sqe->flags, sqe->len, q->cpu_backlog + sqe->len * ahead);
+	ret = q->declining && !(sqe->flags & AMUX_SQE_ENGINE_ONLY)
+		      ? DECLINE_ORDER
+		      : sched_admit(s, t, sqe->flags, sqe->len,
+				    q->cpu_backlog + sqe->len * ahead);
 	if (ret >= 0) {
 		queue_decline(q, sqe->user_data, sqe->len, (enum decline_reason)ret);
 		return;
@@ -408,7 +409,7 @@ void queue_publish_state(struct queue *q, uint64_t now)
 	amux_store_relaxed(&h->est_wait_ns, engine ? sched_wait_ns(s, t) : UINT64_MAX);
 	amux_store_relaxed(&h->engine_bps, engine ? sched_tenant_bps(s, t) : 0);
 	amux_store_relaxed(&h->min_offload,
-			   engine && s->plan->decline[AMUX_CLASS_USER] != AMUX_DECLINE_ALWAYS ?
-				   (uint64_t)MIN_OFFLOAD_BYTES :
-				   AMUX_OFFLOAD_NEVER);
+			   engine && s->plan->decline[AMUX_CLASS_USER] != AMUX_DECLINE_ALWAYS
+				   ? (uint64_t)MIN_OFFLOAD_BYTES
+				   : AMUX_OFFLOAD_NEVER);
 }
