@@ -491,8 +491,6 @@ static const struct {
 	  true },
 	{ "revocations_total", "Times the kernel class wanted back what users had borrowed.",
 	  offsetof(struct mux_stats, revocations), false },
-	{ "cross_node_bytes_total", "Bytes copied by an engine of another node.",
-	  offsetof(struct mux_stats, cross_node_bytes), false },
 	{ "mux_loops_total", "Rounds of the mux thread.", offsetof(struct mux_stats, loops),
 	  false },
 	{ "mux_sleeps_total", "Times the mux thread went to sleep.",

@@ -337,14 +337,13 @@ static json_t *plan_json(const struct status_node *node)
 
 static json_t *mux_json(const struct mux_stats *m)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I}", "loops",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "loops",
 			 counter(&m->loops), "sleeps", counter(&m->sleeps), "cpu_ns",
 			 counter(&m->cpu_ns), "epochs", counter(&m->epochs), "plan_ns",
 			 counter(&m->plan_ns), "plan_clamps", counter(&m->plan_clamps),
 			 "policy_switches", counter(&m->policy_switches), "policy_reverts",
 			 counter(&m->policy_reverts), "revocations", counter(&m->revocations),
-			 "revoke", hist_json(&m->revoke), "cross_node_bytes",
-			 counter(&m->cross_node_bytes));
+			 "revoke", hist_json(&m->revoke));
 }
 
 /* What went wrong with the policy, or null. */

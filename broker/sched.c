@@ -9,6 +9,7 @@
 /* Rates are paced by tags; a late poll may catch up by this much without losing rate. */
 #define PACE_BURST_CHUNKS 8
 #define PACE_BURST_NS	  500000ull
+#define MIB		  (1ull << 20)
 #define WAIT_EPOCHS	  16	      /* window of the wait percentiles shown to policies */
 #define MIN_COST_MAX	  (64u << 10) /* no descriptor is charged as more than this for its turn */
 
@@ -625,11 +626,14 @@ unsigned int sched_issue(struct sched *s, uint64_t now)
 static void chunk_account(struct sched *s, struct chunk *c, uint64_t bytes)
 {
 	struct sched_tenant *t = c->req->flow->tenant;
+	uint64_t cpu_ns = bytes * s->device[c->dev].cpu_ns_mib / MIB;
 
 	stat_add(&t->stats.descriptors, 1);
 	stat_add(&s->users.descriptors, 1);
 	stat_add(&t->stats.engine_bytes, bytes);
 	stat_add(&s->users.engine_bytes, bytes);
+	stat_add(&t->stats.engine_cpu_ns, cpu_ns);
+	stat_add(&s->users.engine_cpu_ns, cpu_ns);
 	if (c->borrowed) {
 		stat_add(&t->stats.borrowed_bytes, bytes);
 		stat_add(&s->users.borrowed_bytes, bytes);
@@ -736,7 +740,7 @@ static uint64_t per_second(uint64_t bytes, uint64_t elapsed)
 
 static void view_device(struct sched_device *sd, struct amux_view_device *v, uint64_t elapsed)
 {
-	uint64_t kernel = 0, user = 0;
+	uint64_t kernel = 0, user = 0, cpu_ns = 0, bytes;
 	unsigned int down = 0;
 	struct engine_stats st;
 
@@ -749,6 +753,7 @@ static void view_device(struct sched_device *sd, struct amux_view_device *v, uin
 		sd->dev->ops->read_stats(sd->dev, e, &st);
 		kernel += st.bytes[ENGINE_WQ_KERNEL];
 		user += st.bytes[ENGINE_WQ_USER];
+		cpu_ns += st.cpu_ns;
 		down += sd->engine[e].down;
 	}
 	if (down == sd->dev->engines)
@@ -756,6 +761,10 @@ static void view_device(struct sched_device *sd, struct amux_view_device *v, uin
 	sd->served_bps[AMUX_CLASS_KERNEL] =
 		per_second(kernel - sd->epoch_kernel_bytes, elapsed);
 	sd->served_bps[AMUX_CLASS_USER] = per_second(user - sd->epoch_user_bytes, elapsed);
+	bytes = kernel - sd->epoch_kernel_bytes + user - sd->epoch_user_bytes;
+	if (bytes >= MIB) /* from fewer one would learn the fixed cost of a turn */
+		sd->cpu_ns_mib = (cpu_ns - sd->epoch_cpu_ns) / (bytes / MIB);
+	sd->epoch_cpu_ns = cpu_ns;
 	sd->epoch_kernel_bytes = kernel;
 	sd->epoch_user_bytes = user;
 	memcpy(v->served_bps, sd->served_bps, sizeof(v->served_bps));

@@ -71,7 +71,8 @@ struct sched_device {
 	uint64_t borrowed_inflight;
 	uint64_t kernel_since; /* revocation under way since, 0: none */
 	bool kernel_active;
-	uint64_t epoch_user_bytes, epoch_kernel_bytes;
+	uint64_t epoch_user_bytes, epoch_kernel_bytes, epoch_cpu_ns;
+	uint64_t cpu_ns_mib; /* CPU time of the engines a MiB, in the last epoch */
 	uint64_t served_bps[AMUX_CLASSES];
 };
 

@@ -36,7 +36,8 @@ struct flow_stats {
 	uint64_t actual_ns;	 /* sum over completed requests: arrival to completion */
 	uint64_t alone_ns;	 /* the same, predicted for an idle device */
 	uint64_t cpu_ns;	 /* the same, predicted for the client's CPU */
-	uint64_t engine_cpu_ns;	 /* CPU time that soft engines spent for it */
+	uint64_t engine_cpu_ns;	 /* CPU time that soft engines spent for it: its bytes, at their
+				  * CPU time a byte in the epoch before */
 	/* Sums of a hash of every SQE's user_data, pulled and answered: equal when idle if
 	 * and only if (but for 2^-64) each was answered exactly once. */
 	uint64_t ledger_in, ledger_out;
@@ -54,7 +55,6 @@ struct mux_stats {
 	uint64_t policy_switches;
 	uint64_t policy_reverts;   /* to partitioned, because a policy erred or stalled */
 	uint64_t revocations;	   /* the kernel became active while users borrowed */
-	uint64_t cross_node_bytes; /* copied by an engine of another node */
 	struct hist revoke;	   /* kernel active to borrowed work off the engines */
 };
 
