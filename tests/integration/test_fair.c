@@ -22,11 +22,12 @@
 #define MIB (1024 * KIB)
 
 #define WARM_MS	   200
+#define DEVICE_BMS 300000ull /* bytes the modelled device moves in a millisecond */
 #define TRIES	   5
 #define WINDOW_S   20 /* at the most */
 #define TOLERANCE  0.03
 #define QUEUES_MAX 16
-#define DEPTH_MAX  4096
+#define DEPTH_MAX  16384
 
 struct side {
 	uint64_t bytes;	     /* of one copy */
@@ -207,7 +208,9 @@ static void run(struct daemon *d, const struct variant *v, unsigned int p)
 	for (unsigned int try = 0; try < TRIES; try++) {
 		uint64_t was_dry;
 
-		tap_sleep_ms(WARM_MS);
+		/* what whoever came first had put into the work queues alone is over by then */
+		tap_sleep_ms(WARM_MS +
+			     (unsigned int)(2 * policies[p].outstanding / DEVICE_BMS));
 		was_dry = worker_read(&w[0].report->dry) + worker_read(&w[1].report->dry);
 		measure(d, tap_long() ? 5 * window : window, bytes);
 		dry = worker_read(&w[0].report->dry) + worker_read(&w[1].report->dry) - was_dry;
