@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <numa.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -501,13 +500,7 @@ static void *mux_main(void *arg)
 {
 	struct mux *m = arg;
 	char name[16];
-	sigset_t pipes;
 
-	/* A client may have closed its end of what we wake it by; whatever process we are in.
-	 */
-	sigemptyset(&pipes);
-	sigaddset(&pipes, SIGPIPE);
-	pthread_sigmask(SIG_BLOCK, &pipes, NULL);
 	snprintf(name, sizeof(name), "amux-mux%d", m->node);
 	pthread_setname_np(pthread_self(), name);
 	prctl(PR_SET_TIMERSLACK, 1000ul); /* modelled waits are tens of microseconds */

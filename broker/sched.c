@@ -321,6 +321,10 @@ static void sched_rates(struct sched *s, uint64_t now)
 	for (unsigned int d = 0; d < s->n_devices; d++) {
 		struct sched_device *sd = &s->device[d];
 		uint64_t bps = user_rate(s, d);
+		uint64_t burst = bytes_to_ns(s->plan->chunk_bytes, sd->dev->rate_bps);
+
+		burst *= PACE_BURST_CHUNKS;
+		sd->burst_ns = burst < PACE_BURST_NS ? PACE_BURST_NS : burst;
 
 		/* An old, slower rate must not hold back the next chunk of a faster one. */
 		if (bps > sd->user_bps && sd->user_tag > now)
@@ -500,7 +504,7 @@ static void chunk_issue(struct sched *s, struct sched_engine *se, unsigned int d
 	struct flow *f = container_of(t->flows.next, struct flow, link);
 	struct request *r = container_of(f->pending.next, struct request, link);
 	const struct amux_plan_share *sh = share_of(s, d);
-	uint64_t burst;
+	uint64_t burst = sd->burst_ns;
 
 	request_next(r, c,
 		     s->plan->chunk_bytes < sd->dev->max_xfer ? s->plan->chunk_bytes
@@ -517,9 +521,6 @@ static void chunk_issue(struct sched *s, struct sched_engine *se, unsigned int d
 	s->queued_bytes -= c->bytes;
 
 	/* tags and deficit */
-	burst = PACE_BURST_CHUNKS * bytes_to_ns(s->plan->chunk_bytes, sd->dev->rate_bps);
-	if (burst < PACE_BURST_NS)
-		burst = PACE_BURST_NS;
 	if (!reserved) /* what is guaranteed does not cost a tenant its turn */
 		t->deficit -= c->cost;
 	if (t->limit_bps != AMUX_BPS_MAX)

@@ -66,6 +66,7 @@ struct sched_device {
 	uint32_t min_cost; /* of a chunk: what an engine moves in desc_ns, bytes */
 	uint64_t inflight_bytes;
 	uint64_t user_bps; /* what the user class may use now; AMUX_BPS_MAX: unpaced */
+	uint64_t burst_ns; /* how far a tag may lag behind: what a late poll catches up */
 	uint64_t user_tag; /* ns: after now: the class is over its rate */
 	uint64_t own_tag;  /* the same against its own reserve: beyond it, it borrows */
 	uint64_t borrowed_inflight;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -52,11 +53,13 @@ int queue_create(struct queue **out, uint32_t id, uint32_t sq_entries, uint32_t 
 		goto err_fd;
 	/*
 	 * The client shares what it is passed, flags included.  An eventfd of which it undoes
-	 * O_NONBLOCK and fills the counter would block our write; the end of a pipe that we
-	 * keep is ours alone.
+	 * O_NONBLOCK and fills the counter would block our write, and so would a pipe of which
+	 * it stays in read(), its buffer's page never coming: the pipe is locked meanwhile.  Our
+	 * end of a socket pair is ours alone, and to send takes no lock that a reader holds.
 	 */
 	q->sq_efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (q->sq_efd < 0 || pipe2(pair, O_CLOEXEC | O_NONBLOCK) < 0)
+	if (q->sq_efd < 0 ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
 		goto err_errno;
 	q->cq_peer = pair[0];
 	q->cq_fd = pair[1];
@@ -200,6 +203,8 @@ static void queue_account(struct queue *q, const struct request *r, uint64_t now
 	const struct device *dev = s->device[0].dev;
 	struct flow_stats *st[2] = { &q->flow.tenant->stats, &s->users };
 	uint64_t service = r->issued_ns ? now - r->issued_ns : 0;
+	uint64_t alone = dev->desc_ns + bytes_to_ns(r->ahead + r->len, dev->rate_bps);
+	uint64_t cpu = bytes_to_ns(r->ahead + r->len, s->cpu_bps);
 
 	for (unsigned int i = 0; i < 2; i++) {
 		stat_add(r->status ? &st[i]->failed : &st[i]->completed, 1);
@@ -207,9 +212,8 @@ static void queue_account(struct queue *q, const struct request *r, uint64_t now
 			continue;
 		hist_add(&st[i]->service, service);
 		stat_add(&st[i]->actual_ns, now - r->arrived_ns);
-		stat_add(&st[i]->alone_ns,
-			 dev->desc_ns + bytes_to_ns(r->ahead + r->len, dev->rate_bps));
-		stat_add(&st[i]->cpu_ns, bytes_to_ns(r->ahead + r->len, s->cpu_bps));
+		stat_add(&st[i]->alone_ns, alone);
+		stat_add(&st[i]->cpu_ns, cpu);
 	}
 }
 
@@ -245,9 +249,10 @@ void queues_flush(struct queue_set *set)
 		list_del(&q->dirty);
 		if (amux_cq_publish(&q->ring)) {
 			uint64_t one = 1;
-			ssize_t n = write(q->cq_fd, &one, sizeof(one));
+			ssize_t n =
+				send(q->cq_fd, &one, sizeof(one), MSG_DONTWAIT | MSG_NOSIGNAL);
 
-			(void)n; /* a full pipe is readable already, a closed one nobody's */
+			(void)n; /* a full socket is readable already, a closed one nobody's */
 		}
 	}
 }

@@ -53,7 +53,7 @@ struct queue {
 	void *map;
 	uint64_t map_bytes;
 	int sq_efd;
-	int cq_fd;   /* our end of the pipe that wakes the client */
+	int cq_fd;   /* our end of the socket pair that wakes the client */
 	int cq_peer; /* the client's, until it was passed; then -1 */
 
 	struct request *reqs; /* cq_entries of them */

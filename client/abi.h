@@ -38,7 +38,7 @@ enum amux_msg_type {
 	AMUX_MSG_REGISTERED,	 /* broker */
 	AMUX_MSG_UNREGISTER,	 /* client; answered by DONE when no copy uses the region */
 	AMUX_MSG_QUEUE_CREATE,	 /* client */
-	AMUX_MSG_QUEUE_CREATED,	 /* broker, carries 3 fds: ring memfd, sq eventfd, cq pipe */
+	AMUX_MSG_QUEUE_CREATED,	 /* broker, carries 3 fds: ring memfd, sq eventfd, cq socket */
 	AMUX_MSG_QUEUE_DESTROY,	 /* client; answered by DONE when nothing is in flight */
 	AMUX_MSG_DONE,		 /* broker */
 	AMUX_MSG_ERROR,		 /* broker: any request may be answered by it */
@@ -242,7 +242,7 @@ struct amux_ring_hdr {
 	uint8_t pad5[56];
 
 	/* line 6, writer: client */
-	uint32_t cq_flags; /* AMUX_RING_NEED_WAKEUP: make the cq pipe readable */
+	uint32_t cq_flags; /* AMUX_RING_NEED_WAKEUP: make the cq socket readable */
 	uint8_t pad6[60];
 
 	/* line 7, writer: broker; refreshed every epoch while the queue has work */

@@ -281,7 +281,7 @@ int amux_eventfd(struct amux_queue *q)
 	if (q->self_efd < 0 || q->epfd < 0 ||
 	    epoll_ctl(q->epfd, EPOLL_CTL_ADD, q->self_efd, &in))
 		goto fail;
-	/* The cq pipe alone would never tell of the broker's death. */
+	/* The cq socket alone would never tell of the broker's death. */
 	if (!q->dead && (epoll_ctl(q->epfd, EPOLL_CTL_ADD, q->cq_fd, &in) ||
 			 epoll_ctl(q->epfd, EPOLL_CTL_ADD, q->a->pidfd, &in) ||
 			 epoll_ctl(q->epfd, EPOLL_CTL_ADD, q->a->sock, &hup)))
