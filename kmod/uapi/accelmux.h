@@ -23,6 +23,7 @@
 #ifndef _UAPI_ACCELMUX_H
 #define _UAPI_ACCELMUX_H
 
+#include <linux/ioctl.h>
 #include <linux/types.h>
 
 #define AMUX_GRANT_MAGIC   0x544e5247u /* "GRNT" */
@@ -132,5 +133,62 @@ struct amux_demand {
 };
 
 #define AMUX_GRANT_MAP_BYTES 8192 /* grant at 0, demand at 4096 */
+
+/*
+ * /dev/accelmux: one opener at a time (-EBUSY), CAP_SYS_ADMIN.
+ *
+ *	open   mmap page 0 (shared, read-write) and page 1 (shared, read-only, offset 4096;
+ *	       a writable mapping of it is -EACCES)
+ *	AMUX_IOC_HELLO     versions; before it every other ioctl is -ENOTCONN
+ *	AMUX_IOC_ACQUIRE   channels behind device index i of the grant
+ *	AMUX_IOC_ATTACH    from now on the grant page is read; it must be initialised (-EPROTO)
+ *	AMUX_IOC_RELEASE   give channels of a device index back
+ *	AMUX_IOC_INFO      what is behind a device index now
+ *	close  detach: back to the module's own default, channels are released
+ *
+ * Reserved fields must be zero: -EINVAL.
+ */
+#define AMUX_DEVICE_NAME "accelmux"
+#define AMUX_NAME_LEN	 32
+#define AMUX_DEV_ALL	 (~(__u32)0)
+
+struct amux_hello {
+	__u32 version;	  /* in: AMUX_GRANT_VERSION; another one is -EPROTONOSUPPORT */
+	__u32 map_bytes;  /* out: AMUX_GRANT_MAP_BYTES */
+	__u32 n_devs;	  /* out: AMUX_GRANT_DEVS */
+	__u32 page_bytes; /* out: the kernel's PAGE_SIZE */
+	__u32 rsvd[4];
+};
+
+struct amux_acquire {
+	__u32 dev;	    /* in: index in the grant, below AMUX_GRANT_DEVS */
+	__s32 node;	    /* in: NUMA node of the channels, -1: any */
+	__u32 pci_id;	    /* in: as in amux_grant_dev, 0: any */
+	__u32 max_channels; /* in: 1 .. 32 */
+	char name[AMUX_NAME_LEN]; /* in: dev_name() of the DMA device, empty: any */
+	__u32 n_channels;   /* out: held behind this index now; none to be had is -ENODEV */
+	__u32 rsvd[3];
+};
+
+struct amux_release {
+	__u32 dev; /* in: index, or AMUX_DEV_ALL */
+	__u32 rsvd[3];
+};
+
+struct amux_info {
+	__u32 dev;	   /* in */
+	__u32 n_channels;  /* out */
+	__s32 node;	   /* out: of the first channel, -1: none or not known */
+	__u32 pci_id;	   /* out: of the first channel's device, 0: not a PCI device */
+	__u64 quarantined; /* out: descriptors whose end is not proved */
+	char name[AMUX_NAME_LEN]; /* out: dev_name() of the first channel's device */
+	__u32 rsvd[4];
+};
+
+#define AMUX_IOC_HELLO	 _IOWR('A', 0xa0, struct amux_hello)
+#define AMUX_IOC_ACQUIRE _IOWR('A', 0xa1, struct amux_acquire)
+#define AMUX_IOC_ATTACH	 _IO('A', 0xa2)
+#define AMUX_IOC_RELEASE _IOW('A', 0xa3, struct amux_release)
+#define AMUX_IOC_INFO	 _IOWR('A', 0xa4, struct amux_info)
 
 #endif /* _UAPI_ACCELMUX_H */

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * channel.h - DMA_MEMCPY channels of dmaengine, held on demand, and the descriptors in flight
+ * on them.  Any provider will do (idxd kernel WQs among them).
+ *
+ * A descriptor in flight is a *slot*, preallocated with its channel: it owns the DMA mappings
+ * and, from the time-out on, a reference on the destination folio and on this module:
+ *
+ *	FREE --submit--> FLYING --callback, not ABORTED--> answered --> FREE
+ *	                   |  `---callback ABORTED-----------------.
+ *	                   `--------- slot_abandon() (time-out) ---+-> QUARANTINED --proof--> FREE
+ *
+ * A late DMA write must never reach a page in use, so QUARANTINED ends only by proof that the
+ * hardware is quiet: the descriptor's own callback with a status other than ABORTED; a
+ * terminate that the driver backs with device_synchronize(); or the driver being unbound from
+ * the device (bus notifier).  A channel with a quarantined slot takes no new work.
+ *
+ * Owner: module state.  Threads: acquire and release in process context under a mutex of
+ * channel.c; submit from any migrating task; callbacks from interrupt thread or tasklet.
+ */
+#ifndef ACCELMUX_CHANNEL_H
+#define ACCELMUX_CHANNEL_H
+
+#include <linux/types.h>
+
+#include "uapi/accelmux.h"
+
+#define CHANNEL_DEPTH  12	    /* outstanding per channel: below idxd's default of 16 tags */
+#define CHANNEL_LEN_MAX (2u << 20) /* of one descriptor: the default max transfer of a WQ */
+
+struct amux_batch;
+struct folio;
+struct page;
+struct slot;
+
+int channel_init(void);
+/* Releases everything; the module cannot be unloaded while anything is quarantined. */
+void channel_exit(void);
+
+/* Behind device index a->dev; fills a->n_channels.  -ENODEV: no such channel is free. */
+int channel_acquire(struct amux_acquire *a);
+/* Take no new work, wait for what is in flight, give the channels back.  AMUX_DEV_ALL too. */
+int channel_release(u32 dev);
+int channel_info(struct amux_info *info);
+
+/* What an offer needs to know of a device index; read without a lock, may be stale. */
+struct channel_load {
+	u32 usable;    /* channels in service */
+	u32 free;      /* slots free on them */
+	u64 bytes;     /* in flight */
+	u32 suspect;   /* channels out of service for a quarantined slot */
+	u64 device_bps; /* measured over the last busy stretches, 0: not known */
+};
+void channel_load(u32 dev, struct channel_load *out);
+
+/*
+ * Submit one copy of @len bytes (contiguous on both sides, at most CHANNEL_LEN_MAX) to the
+ * least loaded channel of @dev that is in @engine_mask (channel i is engine i).  On success
+ * b->flying was raised, and falls when the answer comes: then slot_done(@first, @count) of
+ * batch.c is called in callback context with the status, 0 or -EIO.  -EAGAIN: no slot free;
+ * -EIO, -ENODEV: not submitted.
+ */
+int channel_submit(u32 dev, u32 engine_mask, struct amux_batch *b, struct page *dst,
+		   struct page *src, size_t len, u32 first, u32 count, struct slot **out);
+
+/*
+ * Time-out: cut every slot of @b that is still in flight off from it and quarantine it with
+ * references on all of its destination folios (pairs first .. first + count).  Afterwards no
+ * callback touches @b.  Returns the number of slots cut off; the pairs concerned are STUCK.
+ */
+unsigned int channel_abandon(struct amux_batch *b);
+
+/* Let drivers that must be kicked (dma_async_issue_pending) start; poll those that can be. */
+void channel_kick(u32 dev);
+void channel_poll(u32 dev);
+
+/* Descriptors in quarantine now, and ever. */
+u64 channel_quarantined(void);
+u64 channel_quarantined_total(void);
+
+/* batch.c, called by channel.c once per answered slot, before b->flying falls. */
+void batch_answered(struct amux_batch *b, u32 dev, u32 first, u32 count, size_t len,
+		    int status);
+
+#endif /* ACCELMUX_CHANNEL_H */

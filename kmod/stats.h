@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * stats.h - counters by migrate reason and path, histograms, the demand page.
+ *
+ * debugfs: /sys/kernel/debug/accelmux/{stats,reasons,hist,channels}, "name value" lines.
+ * Counters are monotonic u64.
+ *
+ * Owner: module state.  Any thread may count; sums are read without a lock.
+ */
+#ifndef ACCELMUX_STATS_H
+#define ACCELMUX_STATS_H
+
+#include <linux/types.h>
+
+#include "uapi/accelmux.h"
+
+int stats_init(void);
+void stats_exit(void);
+
+/* A batch of @pages has arrived (its first folio_mc_copy()). */
+void stats_arrived(u8 reason, u32 pages, u64 now);
+
+/* What became of it, once per batch. */
+struct batch_outcome {
+	u8 reason;
+	u32 folios, pages, runs;
+	u32 engine_pages, cpu_pages, stuck_pages;
+	u32 declined[AMUX_DECLINE_COUNT]; /* pages, by why */
+	u64 arrival_ns, start_ns, end_ns; /* start 0: nothing was copied ahead */
+	u64 alone_ns, cpu_ns, cpu_time_ns;
+};
+void stats_batch(const struct batch_outcome *o);
+
+/* Pages that reached folio_mc_copy() without being part of a batch, by reason. */
+void stats_single(u8 reason, u32 pages);
+
+/* Folios passed over when a batch was put together, by why. */
+enum stats_skip {
+	SKIP_REFS,	/* an unexpected reference: pinned, or just looked at */
+	SKIP_MAPPED,
+	SKIP_PRIVATE,	/* buffer heads and the like */
+	SKIP_MAPPING,	/* not a mapping whose folios may be copied ahead */
+	SKIP_UNKNOWN,	/* no pair on record */
+	SKIP_STALE,	/* a mark made void by a failed attempt */
+	SKIP_NO_CONTEXT,
+	SKIP_COUNT
+};
+void stats_skip(enum stats_skip why);
+
+/* A descriptor on device index @dev: submitted; answered (@err: with an error). */
+void stats_submitted(u32 dev, u64 bytes);
+void stats_answered(u32 dev, u64 bytes, bool err);
+
+#endif /* ACCELMUX_STATS_H */
