@@ -2,42 +2,49 @@
 /*
  * batch.h - copy a batch of pairs: engine, CPU or both, as the grant allows block by block.
  *
- * Owner: the caller (a context), which passes scratch memory it has preallocated: nothing is
- * allocated here, this may run in reclaim.  Thread: the task in migrate_pages(); may sleep.
+ * Owner: the caller (a context), which passes memory allocated at load: nothing is allocated
+ * here, this may run in reclaim.  Thread: the task in migrate_pages(); sleeps.
  */
 #ifndef ACCELMUX_BATCH_H
 #define ACCELMUX_BATCH_H
 
-#include <linux/atomic.h>
-#include <linux/completion.h>
 #include <linux/migrate_mode.h>
 #include <linux/types.h>
+#include <linux/wait.h>
 
 #include "pair.h"
 
 #define BATCH_FOLIOS 512 /* NR_MAX_BATCHED_MIGRATION: HPAGE_PMD_NR */
 
 struct amux_batch {
-	struct amux_pair *pair[BATCH_FOLIOS]; /* in list order, all RECORDED and eligible */
+	struct amux_pair *pair[BATCH_FOLIOS]; /* in list order, all RECORDED and fit */
 	unsigned int n;
 	u32 pages;
-	u8 reason; /* enum amux_reason; AMUX_REASON_COUNT: unknown to the ABI */
+	u8 reason; /* enum amux_reason; AMUX_REASON_COUNT: not in the ABI */
 	enum migrate_mode mode;
 	u64 arrival_ns;
 
-	/* batch.c's own */
-	u32 runs; /* merged runs, as found */
-	atomic_t flying;	 /* descriptors submitted and not answered */
-	struct completion idle;	 /* @flying fell to zero */
-	u64 start_ns;
-	u32 engine_pages, cpu_pages;
+	/* in flight: under wait.lock; whoever saw flying fall takes that lock once more before
+	 * it lets go of the batch, so that the waker has left */
+	wait_queue_head_t wait;
+	u32 flying; /* descriptors submitted and not answered */
+	u32 landed; /* answered, ever */
+	DECLARE_BITMAP(failed, BATCH_FOLIOS); /* pairs with an error */
 };
 
 /*
- * Copy what the grant allows; afterwards every pair's state tells what became of it
- * (pair.h).  Counts the whole batch in the statistics, pages that are left to
- * folio_mc_copy() as the CPU's.  No descriptor refers to @b any more when it returns.
+ * Copy what the grant allows; afterwards every pair's state tells what became of it (pair.h).
+ * Counts the whole batch in the statistics, pages that are left to folio_mc_copy() as the
+ * CPU's.  No descriptor refers to @b any more when it returns.
  */
 void batch_copy(struct amux_batch *b);
+
+/* channel.c: pairs first .. first + count of @b were answered with @status (callback context,
+ * before b->flying falls). */
+void batch_answered(struct amux_batch *b, u32 first, u32 count, int status);
+
+/* What this CPU copies, bytes/s, measured at load. */
+u64 batch_cpu_bps(void);
+void batch_init(void);
 
 #endif /* ACCELMUX_BATCH_H */

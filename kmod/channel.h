@@ -29,9 +29,7 @@
 #define CHANNEL_LEN_MAX (2u << 20) /* of one descriptor: the default max transfer of a WQ */
 
 struct amux_batch;
-struct folio;
 struct page;
-struct slot;
 
 int channel_init(void);
 /* Releases everything; the module cannot be unloaded while anything is quarantined. */
@@ -45,7 +43,7 @@ int channel_info(struct amux_info *info);
 
 /* What an offer needs to know of a device index; read without a lock, may be stale. */
 struct channel_load {
-	u32 usable;    /* channels in service */
+	u32 usable;    /* mask of the channels in service */
 	u32 free;      /* slots free on them */
 	u64 bytes;     /* in flight */
 	u32 suspect;   /* channels out of service for a quarantined slot */
@@ -56,12 +54,11 @@ void channel_load(u32 dev, struct channel_load *out);
 /*
  * Submit one copy of @len bytes (contiguous on both sides, at most CHANNEL_LEN_MAX) to the
  * least loaded channel of @dev that is in @engine_mask (channel i is engine i).  On success
- * b->flying was raised, and falls when the answer comes: then slot_done(@first, @count) of
- * batch.c is called in callback context with the status, 0 or -EIO.  -EAGAIN: no slot free;
+ * b->flying was raised, and falls when the answer comes, after batch_answered().  -EAGAIN: no slot free;
  * -EIO, -ENODEV: not submitted.
  */
 int channel_submit(u32 dev, u32 engine_mask, struct amux_batch *b, struct page *dst,
-		   struct page *src, size_t len, u32 first, u32 count, struct slot **out);
+		   struct page *src, size_t len, u32 first, u32 count);
 
 /*
  * Time-out: cut every slot of @b that is still in flight off from it and quarantine it with
@@ -70,16 +67,12 @@ int channel_submit(u32 dev, u32 engine_mask, struct amux_batch *b, struct page *
  */
 unsigned int channel_abandon(struct amux_batch *b);
 
-/* Let drivers that must be kicked (dma_async_issue_pending) start; poll those that can be. */
-void channel_kick(u32 dev);
-void channel_poll(u32 dev);
-
 /* Descriptors in quarantine now, and ever. */
 u64 channel_quarantined(void);
 u64 channel_quarantined_total(void);
 
-/* batch.c, called by channel.c once per answered slot, before b->flying falls. */
-void batch_answered(struct amux_batch *b, u32 dev, u32 first, u32 count, size_t len,
-		    int status);
+struct seq_file;
+/* One line per channel: "dev chan device node state flying quarantined bytes". */
+void channel_show(struct seq_file *m);
 
 #endif /* ACCELMUX_CHANNEL_H */

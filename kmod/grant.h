@@ -53,12 +53,19 @@ u32 grant_min_pages(void);
 int grant_offer(const struct offer_ask *ask, bool first, struct offer *out);
 void grant_refund(u32 dev, u32 bytes);
 
-/* Pages of the mapping (grant, demand), for the cdev's mmap. */
+/* Pages of the mapping (grant, demand), for the cdev's mmap; the demand page is used under
+ * rcu_read_lock(): the next opener gets others. */
 struct page *grant_page(unsigned int i);
 struct amux_demand *grant_demand(void);
 /* From now on the grant page counts.  -EPROTO: magic or version are wrong. */
 int grant_attach(void);
+/* A broker opens the device: fresh pages, and no share of our own any more. */
+int grant_open(void);
+/* It has gone: channels are released, and the module's own default stands again. */
 void grant_detach(void);
+/* The module's own default, at load and unload. */
+void grant_share_start(void);
+void grant_share_stop(void);
 bool grant_attached(void);
 
 #endif /* ACCELMUX_GRANT_H */

@@ -16,6 +16,11 @@
 
 int stats_init(void);
 void stats_exit(void);
+/* The files appear when everything that they show is there, and go before it. */
+void stats_publish(void);
+void stats_unpublish(void);
+
+const char *stats_reason(u8 reason);
 
 /* A batch of @pages has arrived (its first folio_mc_copy()). */
 void stats_arrived(u8 reason, u32 pages, u64 now);
@@ -30,6 +35,10 @@ struct batch_outcome {
 	u64 alone_ns, cpu_ns, cpu_time_ns;
 };
 void stats_batch(const struct batch_outcome *o);
+
+/* A batch below the threshold, or that nothing is granted to: not looked at any further. */
+void stats_declined(u8 reason, u32 pages);
+void stats_timeout(void);
 
 /* Pages that reached folio_mc_copy() without being part of a batch, by reason. */
 void stats_single(u8 reason, u32 pages);

@@ -1,0 +1,660 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * channel.c - see channel.h.
+ *
+ * Locks, outermost first: `control` (mutex) over acquire and release; `table` (percpu rwsem)
+ * over the sets and the list of channels, read by submitters, so that a release waits for them;
+ * a channel's `lock` over its slots; a batch's wait.lock over its count.
+ */
+#include <linux/bitops.h>
+#include <linux/dma-mapping.h>
+#include <linux/dmaengine.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/pci.h>
+#include <linux/percpu-rwsem.h>
+#include <linux/platform_device.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+
+#include "batch.h"
+#include "channel.h"
+#include "stats.h"
+
+#define CHANNELS_MAX 32 /* behind one device index: the bits of an engine mask */
+#define RELEASE_MS   5000
+
+enum slot_state { SLOT_FREE, SLOT_FLYING, SLOT_QUARANTINED, SLOT_PROVED };
+
+struct slot {
+	struct channel *channel;
+	enum slot_state state;	  /* under channel->lock */
+	struct amux_batch *batch; /* NULL once cut off; under channel->lock */
+	struct page *dst;
+	dma_addr_t dst_dma, src_dma;
+	size_t len;
+	u32 first, count; /* pairs */
+};
+
+struct channel {
+	struct list_head list; /* in all_channels, while it has a client or a quarantined slot */
+	struct dma_chan *chan; /* NULL once given back */
+	struct device *dev;	  /* held by a reference */
+	u32 index, engine;
+	spinlock_t lock;
+	bool closing;
+	u32 flying, quarantined;
+	u64 bytes; /* in flight, abandoned ones included */
+	struct work_struct proof;
+	struct slot slot[CHANNEL_DEPTH];
+};
+
+/* What is behind one device index. */
+struct set {
+	u32 n;
+	struct channel *channel[CHANNELS_MAX];
+	/* busy time, for the measured rate */
+	spinlock_t lock;
+	u64 flying, since_ns, busy_ns, busy_bytes;
+};
+
+static struct set sets[AMUX_GRANT_DEVS];
+static LIST_HEAD(all_channels);
+static DEFINE_MUTEX(control);
+DEFINE_STATIC_PERCPU_RWSEM(table);
+static atomic64_t quarantined_now, quarantined_ever;
+
+static struct workqueue_struct *proofs;
+
+static void set_busy(struct set *s, int by, u64 bytes)
+{
+	u64 now = ktime_get_ns();
+	unsigned long flags;
+
+	spin_lock_irqsave(&s->lock, flags);
+	if (s->flying)
+		s->busy_ns += now - s->since_ns;
+	s->since_ns = now;
+	s->flying += by;
+	s->busy_bytes += bytes;
+	/* An average over the recent past: halve both when there is enough of it. */
+	if (s->busy_bytes > (256ull << 20)) {
+		s->busy_bytes >>= 1;
+		s->busy_ns >>= 1;
+	}
+	spin_unlock_irqrestore(&s->lock, flags);
+}
+
+static void slot_unmap(struct slot *s)
+{
+	struct device *dev = s->channel->dev;
+
+	dma_unmap_page(dev, s->src_dma, s->len, DMA_TO_DEVICE);
+	dma_unmap_page(dev, s->dst_dma, s->len, DMA_FROM_DEVICE);
+}
+
+/* Folios that a run of @len bytes from @page on covers: one reference more, or less, on each. */
+static void run_hold(struct page *page, size_t len, bool hold)
+{
+	struct page *end = page + (len >> PAGE_SHIFT);
+
+	while (page < end) {
+		struct folio *f = page_folio(page);
+
+		if (hold)
+			folio_get(f);
+		page = folio_page(f, 0) + folio_nr_pages(f);
+		if (!hold)
+			folio_put(f);
+	}
+}
+
+/* Cut @s off from its batch: under the channel's lock. */
+static void slot_quarantine(struct slot *s)
+{
+	struct channel *c = s->channel;
+	struct amux_batch *b = s->batch;
+	u32 i;
+
+	run_hold(s->dst, s->len, true);
+	__module_get(THIS_MODULE);
+	for (i = s->first; i < s->first + s->count; i++)
+		b->pair[i]->state = PAIR_STUCK;
+	s->state = SLOT_QUARANTINED;
+	s->batch = NULL;
+	c->flying--;
+	c->quarantined++;
+	atomic64_inc(&quarantined_now);
+	atomic64_inc(&quarantined_ever);
+}
+
+/* The batch has one descriptor less in flight; nothing of it is touched afterwards. */
+static void batch_landed(struct amux_batch *b)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&b->wait.lock, flags);
+	b->flying--;
+	b->landed++;
+	wake_up_locked(&b->wait);
+	spin_unlock_irqrestore(&b->wait.lock, flags);
+}
+
+/* Proved slots: give back what they hold.  A work item, for folio_put() and module_put(). */
+static void channel_proof(struct work_struct *work)
+{
+	struct channel *c = container_of(work, struct channel, proof);
+	unsigned int i, n = 0;
+	bool gone;
+
+	for (i = 0; i < CHANNEL_DEPTH; i++) {
+		struct slot *s = &c->slot[i];
+
+		if (READ_ONCE(s->state) != SLOT_PROVED)
+			continue;
+		slot_unmap(s);
+		run_hold(s->dst, s->len, false);
+		set_busy(&sets[c->index], -1, 0);
+		spin_lock_irq(&c->lock);
+		s->state = SLOT_FREE;
+		c->bytes -= s->len;
+		c->quarantined--;
+		spin_unlock_irq(&c->lock);
+		n++;
+	}
+	percpu_down_write(&table);
+	gone = !c->chan && !c->quarantined && !c->flying && !list_empty(&c->list);
+	if (gone)
+		list_del_init(&c->list);
+	percpu_up_write(&table);
+	if (gone) {
+		put_device(c->dev);
+		kfree(c);
+	}
+	atomic64_sub(n, &quarantined_now);
+	while (n--)
+		module_put(THIS_MODULE);
+}
+
+static void slot_callback(void *arg, const struct dmaengine_result *result)
+{
+	struct slot *s = arg;
+	struct channel *c = s->channel;
+	struct amux_batch *b;
+	bool aborted = result && result->result == DMA_TRANS_ABORTED;
+	bool failed = result && result->result != DMA_TRANS_NOERROR;
+	unsigned long flags;
+	u32 first, count;
+	size_t len;
+
+	spin_lock_irqsave(&c->lock, flags);
+	b = s->batch;
+	if (s->state == SLOT_QUARANTINED) {
+		/* Late, but its own: the engine is done with it.  ABORTED proves nothing. */
+		if (!aborted) {
+			s->state = SLOT_PROVED;
+			queue_work(proofs, &c->proof);
+		}
+		spin_unlock_irqrestore(&c->lock, flags);
+		return;
+	}
+	if (s->state != SLOT_FLYING) {
+		spin_unlock_irqrestore(&c->lock, flags);
+		return;
+	}
+	if (aborted) {
+		slot_quarantine(s);
+		spin_unlock_irqrestore(&c->lock, flags);
+		batch_landed(b);
+		return;
+	}
+	first = s->first;
+	count = s->count;
+	len = s->len;
+	slot_unmap(s);
+	s->state = SLOT_FREE;
+	s->batch = NULL;
+	c->flying--;
+	c->bytes -= len;
+	spin_unlock_irqrestore(&c->lock, flags);
+
+	set_busy(&sets[c->index], -1, failed ? 0 : len);
+	stats_answered(c->index, len, failed);
+	batch_answered(b, first, count, failed ? -EIO : 0);
+	batch_landed(b);
+}
+
+/* The usable channel of @mask with the least in flight that has a free slot. */
+static struct channel *channel_pick(struct set *s, u32 mask)
+{
+	struct channel *best = NULL;
+	u32 i;
+
+	for (i = 0; i < s->n; i++) {
+		struct channel *c = s->channel[i];
+
+		if (!(mask & BIT(i)) || c->closing || c->quarantined ||
+		    c->flying >= CHANNEL_DEPTH)
+			continue;
+		if (!best || c->bytes < best->bytes)
+			best = c;
+	}
+	return best;
+}
+
+static struct slot *slot_take(struct channel *c, struct amux_batch *b, size_t len)
+{
+	struct slot *s = NULL;
+	unsigned int i;
+
+	spin_lock_irq(&c->lock);
+	for (i = 0; i < CHANNEL_DEPTH && !c->closing && !c->quarantined; i++)
+		if (c->slot[i].state == SLOT_FREE) {
+			s = &c->slot[i];
+			s->state = SLOT_FLYING;
+			s->batch = b;
+			s->len = len;
+			c->flying++;
+			c->bytes += len;
+			break;
+		}
+	spin_unlock_irq(&c->lock);
+	return s;
+}
+
+/* A slot that nothing was submitted from; false: its callback has been heard meanwhile. */
+static bool slot_give_back(struct slot *s)
+{
+	struct channel *c = s->channel;
+	bool mine;
+
+	spin_lock_irq(&c->lock);
+	mine = s->state == SLOT_FLYING;
+	if (mine) {
+		s->state = SLOT_FREE;
+		s->batch = NULL;
+		c->flying--;
+		c->bytes -= s->len;
+	}
+	spin_unlock_irq(&c->lock);
+	return mine;
+}
+
+int channel_submit(u32 dev, u32 engine_mask, struct amux_batch *b, struct page *dst,
+		   struct page *src, size_t len, u32 first, u32 count)
+{
+	struct dma_async_tx_descriptor *tx;
+	struct channel *c;
+	struct slot *s;
+	int ret = -EAGAIN;
+
+	percpu_down_read(&table);
+	c = channel_pick(&sets[dev], engine_mask);
+	s = c ? slot_take(c, b, len) : NULL;
+	if (!s)
+		goto unlock;
+	ret = -EIO;
+	s->dst = dst;
+	s->first = first;
+	s->count = count;
+	s->src_dma = dma_map_page(c->dev, src, 0, len, DMA_TO_DEVICE);
+	if (dma_mapping_error(c->dev, s->src_dma))
+		goto give_back;
+	s->dst_dma = dma_map_page(c->dev, dst, 0, len, DMA_FROM_DEVICE);
+	if (dma_mapping_error(c->dev, s->dst_dma))
+		goto unmap_src;
+	/* Without DMA_PREP_INTERRUPT idxd neither completes nor frees a descriptor. */
+	tx = dmaengine_prep_dma_memcpy(c->chan, s->dst_dma, s->src_dma, len,
+				       DMA_PREP_INTERRUPT | DMA_CTRL_ACK);
+	if (!tx)
+		goto unmap_dst;
+	tx->callback_result = slot_callback;
+	tx->callback_param = s;
+	spin_lock_irq(&b->wait.lock);
+	b->flying++;
+	spin_unlock_irq(&b->wait.lock);
+	set_busy(&sets[dev], 1, 0);
+	stats_submitted(dev, len);
+	if (dma_submit_error(dmaengine_submit(tx))) {
+		/* idxd may have called back ABORTED as well: then that counts, not this. */
+		if (!slot_give_back(s)) {
+			ret = 0;
+			goto unlock;
+		}
+		set_busy(&sets[dev], -1, 0);
+		stats_answered(dev, len, true);
+		batch_landed(b);
+		dma_unmap_page(c->dev, s->dst_dma, len, DMA_FROM_DEVICE);
+		dma_unmap_page(c->dev, s->src_dma, len, DMA_TO_DEVICE);
+		goto unlock;
+	}
+	dma_async_issue_pending(c->chan);
+	ret = 0;
+	goto unlock;
+
+unmap_dst:
+	dma_unmap_page(c->dev, s->dst_dma, len, DMA_FROM_DEVICE);
+unmap_src:
+	dma_unmap_page(c->dev, s->src_dma, len, DMA_TO_DEVICE);
+give_back:
+	slot_give_back(s);
+unlock:
+	percpu_up_read(&table);
+	return ret;
+}
+
+unsigned int channel_abandon(struct amux_batch *b)
+{
+	unsigned int n = 0, here, i;
+	struct channel *c;
+
+	percpu_down_read(&table);
+	list_for_each_entry(c, &all_channels, list) {
+		here = 0;
+		spin_lock_irq(&c->lock);
+		for (i = 0; i < CHANNEL_DEPTH; i++)
+			if (c->slot[i].state == SLOT_FLYING && c->slot[i].batch == b) {
+				slot_quarantine(&c->slot[i]);
+				here++;
+			}
+		spin_unlock_irq(&c->lock);
+		n += here;
+		while (here--)
+			batch_landed(b);
+	}
+	percpu_up_read(&table);
+	return n;
+}
+
+void channel_load(u32 dev, struct channel_load *out)
+{
+	struct set *s = &sets[dev];
+	u32 i;
+
+	memset(out, 0, sizeof(*out));
+	percpu_down_read(&table);
+	for (i = 0; i < s->n; i++) {
+		struct channel *c = s->channel[i];
+		u32 flying = READ_ONCE(c->flying);
+
+		if (c->closing)
+			continue;
+		if (READ_ONCE(c->quarantined)) {
+			out->suspect++;
+			continue;
+		}
+		out->usable |= BIT(i);
+		out->free += flying < CHANNEL_DEPTH ? CHANNEL_DEPTH - flying : 0;
+		out->bytes += READ_ONCE(c->bytes);
+	}
+	percpu_up_read(&table);
+	if (READ_ONCE(s->busy_ns) > NSEC_PER_MSEC)
+		out->device_bps = mul_u64_u64_div_u64(READ_ONCE(s->busy_bytes), NSEC_PER_SEC,
+						      READ_ONCE(s->busy_ns));
+}
+
+u64 channel_quarantined(void)
+{
+	return atomic64_read(&quarantined_now);
+}
+
+u64 channel_quarantined_total(void)
+{
+	return atomic64_read(&quarantined_ever);
+}
+
+static u32 pci_id_of(struct device *dev)
+{
+	struct pci_dev *pci;
+
+	if (!dev_is_pci(dev))
+		return 0;
+	pci = to_pci_dev(dev);
+	return (u32)pci_domain_nr(pci->bus) << 16 | (u32)pci->bus->number << 8 | pci->devfn;
+}
+
+static bool channel_wanted(struct dma_chan *chan, void *arg)
+{
+	const struct amux_acquire *a = arg;
+	struct device *dev = chan->device->dev;
+
+	/* Removal is heard of on these two alone: others could not be given back in time. */
+	return (dev->bus == &pci_bus_type || dev->bus == &platform_bus_type) &&
+	       (a->node < 0 || dev_to_node(dev) == a->node) &&
+	       (!a->pci_id || pci_id_of(dev) == a->pci_id) &&
+	       (!a->name[0] || !strcmp(a->name, dev_name(dev)));
+}
+
+static struct channel *channel_new(struct dma_chan *chan, u32 index, u32 engine)
+{
+	struct channel *c = kzalloc(sizeof(*c), GFP_KERNEL);
+	unsigned int i;
+
+	if (!c)
+		return NULL;
+	c->chan = chan;
+	c->dev = get_device(chan->device->dev);
+	c->index = index;
+	c->engine = engine;
+	spin_lock_init(&c->lock);
+	INIT_WORK(&c->proof, channel_proof);
+	for (i = 0; i < CHANNEL_DEPTH; i++)
+		c->slot[i].channel = c;
+	return c;
+}
+
+int channel_acquire(struct amux_acquire *a)
+{
+	struct set *s = &sets[a->dev];
+	struct dma_chan *chan;
+	struct channel *c;
+	dma_cap_mask_t mask;
+	int ret = 0;
+
+	dma_cap_zero(mask);
+	dma_cap_set(DMA_MEMCPY, mask);
+	mutex_lock(&control);
+	while (s->n < a->max_channels) {
+		chan = dma_request_channel(mask, channel_wanted, a);
+		if (!chan)
+			break;
+		c = channel_new(chan, a->dev, s->n);
+		if (!c) {
+			dma_release_channel(chan);
+			ret = -ENOMEM;
+			break;
+		}
+		percpu_down_write(&table);
+		list_add_tail(&c->list, &all_channels);
+		s->channel[s->n++] = c;
+		percpu_up_write(&table);
+	}
+	a->n_channels = s->n;
+	mutex_unlock(&control);
+	return s->n ? 0 : ret ?: -ENODEV;
+}
+
+/*
+ * Give @c back, under control and out of its set.  The object goes when its last slot is free:
+ * channel_proof() looks.
+ */
+static void channel_close(struct channel *c)
+{
+	unsigned long end = jiffies + msecs_to_jiffies(RELEASE_MS);
+	struct dma_device *d = c->chan->device;
+	struct amux_batch *b;
+	unsigned int i;
+	bool quiet;
+
+	while (READ_ONCE(c->flying) && time_before(jiffies, end))
+		schedule_timeout_uninterruptible(1);
+	for (i = 0; i < CHANNEL_DEPTH; i++) {
+		b = NULL;
+		spin_lock_irq(&c->lock);
+		if (c->slot[i].state == SLOT_FLYING) {
+			b = c->slot[i].batch;
+			slot_quarantine(&c->slot[i]);
+		}
+		spin_unlock_irq(&c->lock);
+		if (b)
+			batch_landed(b);
+	}
+	/* Only a driver that waits for its hardware proves anything by terminating. */
+	quiet = d->device_terminate_all && d->device_synchronize &&
+		!dmaengine_terminate_sync(c->chan);
+	dma_release_channel(c->chan);
+	spin_lock_irq(&c->lock);
+	c->chan = NULL;
+	for (i = 0; quiet && i < CHANNEL_DEPTH; i++)
+		if (c->slot[i].state == SLOT_QUARANTINED)
+			c->slot[i].state = SLOT_PROVED;
+	spin_unlock_irq(&c->lock);
+	queue_work(proofs, &c->proof);
+}
+
+/* Give back the channels of index @dev, or those of them on device @gone.  Under control. */
+static void channels_release(u32 dev, const struct device *gone)
+{
+	struct channel *out[CHANNELS_MAX];
+	struct set *s = &sets[dev];
+	u32 i, kept = 0, n = 0;
+
+	percpu_down_write(&table);
+	for (i = 0; i < s->n; i++) {
+		struct channel *c = s->channel[i];
+
+		if (gone && c->dev != gone) {
+			s->channel[kept++] = c;
+			continue;
+		}
+		c->closing = true;
+		out[n++] = c;
+	}
+	s->n = kept;
+	percpu_up_write(&table);
+	for (i = 0; i < n; i++)
+		channel_close(out[i]);
+}
+
+int channel_release(u32 dev)
+{
+	u32 i;
+
+	mutex_lock(&control);
+	for (i = 0; i < AMUX_GRANT_DEVS; i++)
+		if (dev == AMUX_DEV_ALL || dev == i)
+			channels_release(i, NULL);
+	mutex_unlock(&control);
+	return 0;
+}
+
+/* The driver is gone from @dev: whatever was in flight there has ended. */
+static void device_proved(const struct device *dev)
+{
+	struct channel *c;
+	unsigned int i;
+
+	percpu_down_read(&table);
+	list_for_each_entry(c, &all_channels, list) {
+		if (c->dev != dev || c->chan)
+			continue;
+		spin_lock_irq(&c->lock);
+		for (i = 0; i < CHANNEL_DEPTH; i++)
+			if (c->slot[i].state == SLOT_QUARANTINED)
+				c->slot[i].state = SLOT_PROVED;
+		spin_unlock_irq(&c->lock);
+		queue_work(proofs, &c->proof);
+	}
+	percpu_up_read(&table);
+}
+
+/* A device that we hold channels of is about to lose its driver, or has lost it. */
+static int bus_event(struct notifier_block *nb, unsigned long event, void *arg)
+{
+	struct device *dev = arg;
+	u32 i;
+
+	if (event != BUS_NOTIFY_UNBIND_DRIVER && event != BUS_NOTIFY_UNBOUND_DRIVER)
+		return NOTIFY_DONE;
+	mutex_lock(&control);
+	if (event == BUS_NOTIFY_UNBIND_DRIVER)
+		for (i = 0; i < AMUX_GRANT_DEVS; i++)
+			channels_release(i, dev);
+	else
+		device_proved(dev);
+	mutex_unlock(&control);
+	return NOTIFY_OK;
+}
+
+int channel_info(struct amux_info *info)
+{
+	struct set *s = &sets[info->dev];
+	struct channel *c;
+
+	info->node = NUMA_NO_NODE;
+	mutex_lock(&control);
+	info->n_channels = s->n;
+	if (s->n) {
+		c = s->channel[0];
+		info->node = dev_to_node(c->dev);
+		info->pci_id = pci_id_of(c->dev);
+		strscpy(info->name, dev_name(c->dev), sizeof(info->name));
+	}
+	list_for_each_entry(c, &all_channels, list)
+		if (c->index == info->dev)
+			info->quarantined += c->quarantined;
+	mutex_unlock(&control);
+	return 0;
+}
+
+void channel_show(struct seq_file *m)
+{
+	struct channel *c;
+
+	percpu_down_read(&table);
+	list_for_each_entry(c, &all_channels, list)
+		seq_printf(m, "%u %u %s %d %s %u %u %llu\n", c->index, c->engine, dev_name(c->dev),
+			   dev_to_node(c->dev),
+			   c->quarantined ? "suspect" : c->closing ? "closed" : "open",
+			   c->flying, c->quarantined, c->bytes);
+	percpu_up_read(&table);
+}
+
+static struct notifier_block pci_events = { .notifier_call = bus_event };
+static struct notifier_block platform_events = { .notifier_call = bus_event };
+
+int channel_init(void)
+{
+	int ret = -ENOMEM;
+	u32 i;
+
+	for (i = 0; i < AMUX_GRANT_DEVS; i++)
+		spin_lock_init(&sets[i].lock);
+	proofs = alloc_workqueue("accelmux", WQ_UNBOUND, 0);
+	if (!proofs)
+		return ret;
+	ret = bus_register_notifier(&pci_bus_type, &pci_events);
+	if (ret)
+		goto destroy;
+	ret = bus_register_notifier(&platform_bus_type, &platform_events);
+	if (ret)
+		goto unregister_pci;
+	return 0;
+
+unregister_pci:
+	bus_unregister_notifier(&pci_bus_type, &pci_events);
+destroy:
+	destroy_workqueue(proofs);
+	return ret;
+}
+
+void channel_exit(void)
+{
+	channel_release(AMUX_DEV_ALL);
+	bus_unregister_notifier(&platform_bus_type, &platform_events);
+	bus_unregister_notifier(&pci_bus_type, &pci_events);
+	destroy_workqueue(proofs);
+}
