@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=sh
+#
+# boot.sh - pack the initial file system, boot a guest, collect its two logs.
+
+# Distribution modules that the guests need, dependencies first come from modules.dep.
+guest_modules="ext4 virtio_blk loop udmabuf"
+
+# deps VERSION MODULE: the .ko.xz files, dependencies first
+deps()
+{
+	dep=$AMUX_LAB_DIR/root/kernel/usr/lib/modules/$1/modules.dep
+	[ -e "$dep" ] || in_root depmod -b /kernel/usr "$1" || return 1
+	grep -E "/$2\.ko(\.xz)?:" "$dep" | tr -d : | tr ' ' '\n' | tac
+}
+
+# with_libraries PROGRAM ROOT: a dynamic program and what it links to
+with_libraries()
+{
+	install -D "$1" "$2/bin/$(basename "$1")"
+	ldd "$1" | grep -o '/[^ ]*' | while read -r lib; do
+		install -D "$lib" "$2$lib"
+	done
+}
+
+# pack KERNEL: O/lab/KERNEL/initrd.gz
+pack()
+{
+	dir=$AMUX_LAB_DIR/root/pack-$$
+	rm -rf "$dir"
+	mkdir -p "$dir/bin" "$dir/m" "$dir/t" "$dir/proc" "$dir/sys" "$dir/dev" "$dir/tmp" "$dir/mnt"
+	install "$AMUX_LAB_DIR/root/bin/busybox" "$dir/bin/busybox"
+	install "$here/guest/init" "$dir/init"
+	cp "$O/lab/$1"/m/*.ko "$dir/m"
+	cp "$O"/lab/t/* "$dir/t"
+	: >"$dir/m/order"
+	if [ "$1" != debug ]; then
+		v=$(version_of "$1")
+		for m in $guest_modules; do
+			for f in $(deps "$v" "$m"); do
+				name=$(basename "$f" .xz)
+				grep -qx "$name" "$dir/m/order" && continue
+				echo "$name" >>"$dir/m/order"
+				case $f in
+				*.xz) xz -dc "$AMUX_LAB_DIR/root/kernel/usr/lib/modules/$v/$f" ;;
+				*) cat "$AMUX_LAB_DIR/root/kernel/usr/lib/modules/$v/$f" ;;
+				esac >"$dir/m/$name"
+			done
+		done
+	fi
+	for program in "$O/accelmuxd" "$O/accelmux"; do
+		[ ! -x "$program" ] || with_libraries "$program" "$dir"
+	done
+	in_root sh -c "cd /pack-$$ && find . | cpio -o -H newc --quiet | gzip -1" \
+		>"$O/lab/$1/initrd.gz"
+	rm -rf "$dir"
+}
+
+# boot KERNEL WORDS: boot with WORDS on the command line; O/lab/KERNEL/{console,tap}.log
+# AMUX_LAB_ICOUNT: one CPU, time counts instructions.
+boot()
+{
+	out=$O/lab/$1
+	run=$AMUX_LAB_DIR/root/run-$$
+	mkdir -p "$run"
+	cp "$(image_of "$1")" "$run/kernel"
+	cp "$out/initrd.gz" "$run/initrd.gz"
+	truncate -s 256M "$run/disk"
+	# shellcheck disable=SC2015 # mkfs is there or the test says so
+	command -v mkfs.ext4 >/dev/null && mkfs.ext4 -q -F "$run/disk" || :
+	accel="-accel tcg,thread=multi -smp 2"
+	cpus=0-1
+	if [ "${AMUX_LAB_ICOUNT:-}" ]; then
+		accel="-accel tcg,thread=single -smp 1 -icount shift=0,sleep=off"
+		cpus=0
+	fi
+	r=/run-$$
+	# Node 1 has no CPU and is slower: a lower memory tier, so that demotion has a target.
+	# shellcheck disable=SC2086 # options
+	timeout -k 10 "${AMUX_LAB_TIMEOUT:-600}" chroot "$AMUX_LAB_DIR/root" qemu-system-x86_64 \
+		-M q35,hmat=on $accel -cpu max -m 2048 -nographic -no-reboot -nodefaults \
+		-object memory-backend-ram,id=m0,size=1G -object memory-backend-ram,id=m1,size=1G \
+		-numa node,nodeid=0,memdev=m0,cpus=$cpus -numa node,nodeid=1,memdev=m1,initiator=0 \
+		-numa hmat-lb,initiator=0,target=0,hierarchy=memory,data-type=access-latency,latency=10 \
+		-numa hmat-lb,initiator=0,target=0,hierarchy=memory,data-type=access-bandwidth,bandwidth=10G \
+		-numa hmat-lb,initiator=0,target=1,hierarchy=memory,data-type=access-latency,latency=40 \
+		-numa hmat-lb,initiator=0,target=1,hierarchy=memory,data-type=access-bandwidth,bandwidth=2G \
+		-drive file=$r/disk,if=virtio,format=raw,cache=unsafe \
+		-serial file:$r/console.log -serial file:$r/tap.log \
+		-kernel $r/kernel -initrd $r/initrd.gz \
+		-append "console=ttyS0 panic=-1 nokaslr oops=panic hung_task_panic=0 $2" \
+		>"$out/qemu.log" 2>&1 </dev/null
+	qemu_status=$?
+	cp "$run/console.log" "$run/tap.log" "$out" 2>/dev/null || :
+	rm -rf "$run"
+	return 0
+}

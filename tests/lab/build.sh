@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=sh
+#
+# build.sh - modules (in the root directory, with the kernel's own compiler) and the guest's
+# programs (static, with the host's).  A warning is a failure.
+
+# headers_of KERNEL: as seen inside the root directory
+headers_of()
+{
+	if [ "$1" = debug ]; then
+		echo /src/linux
+	else
+		echo "/usr/src/linux-headers-$(version_of "$1")"
+	fi
+}
+
+# module KERNEL SOURCE NAME [CFLAGS]: build SOURCE, install its .ko as O/lab/KERNEL/m/NAME.ko
+module()
+{
+	kernel=$1 source=$2 name=$3 flags=${4:-}
+	log=$O/lab/$kernel/build-$name.log
+	dir=/build/$kernel/$name
+	rm -rf "$AMUX_LAB_DIR/root$dir"
+	mkdir -p "$AMUX_LAB_DIR/root$dir"
+	cp -r "$source"/. "$AMUX_LAB_DIR/root$dir"
+	# Headers of the newest kernels lack what C=2 needs: sparse runs where it can.
+	check=""
+	in_root test ! -e "$(headers_of "$kernel" | sed 's/amd64$/common/')/scripts/checker-valid.sh" ||
+		check=C=2
+	[ "$kernel" != 6.12 ] || check=C=2
+	if ! in_root make -C "$(headers_of "$kernel")" M="$dir" W=1 $check AMUX_CFLAGS="$flags" \
+		AMUX_VERSION="$(cat "$top/VERSION")" modules >"$log" 2>&1 ||
+		grep -E 'warning|error:' "$log" >/dev/null; then
+		sed 's/^/    | /' "$log" >&2
+		return 1
+	fi
+	cp "$AMUX_LAB_DIR/root$dir/$(basename "$(ls "$AMUX_LAB_DIR/root$dir"/*.ko)")" \
+		"$O/lab/$kernel/m/$name.ko"
+}
+
+guest_warn="-Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Werror"
+
+# programs: O/lab/t/NAME of every guest/test_NAME.c and guest/prog_NAME.c
+programs()
+{
+	mkdir -p "$O/lab/t" "$O/lab/o"
+	common=""
+	for f in "$here"/guest/*.c "$top/tests/lib/tap.c"; do
+		name=$(basename "$f" .c)
+		obj=$O/lab/o/$name.o
+		# shellcheck disable=SC2086 # a list of flags
+		${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -g -pthread $guest_warn -c -o "$obj" "$f" || return 1
+		case $name in
+		test_* | prog_*) ;;
+		*) common="$common $obj" ;;
+		esac
+	done
+	for f in "$here"/guest/test_*.c "$here"/guest/prog_*.c; do
+		[ -e "$f" ] || continue
+		name=$(basename "$f" .c)
+		# shellcheck disable=SC2086 # a list of objects
+		${CC:-gcc} -static -pthread -o "$O/lab/t/${name#prog_}" "$O/lab/o/$name.o" $common || return 1
+	done
+	for f in "$here"/guest/test_*.sh; do
+		[ -e "$f" ] || continue
+		install -m 755 "$f" "$O/lab/t/$(basename "$f" .sh)"
+	done
+}
+
+# lab_build KERNEL
+lab_build()
+{
+	rm -rf "$O/lab/$1/m"
+	mkdir -p "$O/lab/$1/m"
+	programs || return 1
+	module "$1" "$top/kmod" accelmux || return 1
+	module "$1" "$top/kmod" accelmux-keepmarks -DAMUX_TEST_KEEP_MARKS || return 1
+	module "$1" "$here/testdma" amux_testdma || return 1
+}

@@ -1,0 +1,98 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# The lab: real kernels in QEMU (no KVM needed), the kernel module in them, tests as TAP.
+#
+#	lab.sh env			build what is cached: tools, kernels, headers
+#	lab.sh build KERNEL		the modules and the guest's programs
+#	lab.sh run KERNEL [TEST...]	boot, test, judge; all tests without names
+#	lab.sh quick|full [TEST...]	all of that on both kernels (full: the long versions)
+#	lab.sh debug [TEST...]		the same on the debug kernel
+#	lab.sh selftest			does the judge notice what it must?
+#	lab.sh can			exit 0 if the lab can be had here, else say why not
+#
+# KERNEL is 6.12, 7 or debug.  Needs root (a Debian root directory is made), about 3 GB in
+# AMUX_LAB_DIR (default /var/cache/accelmux-lab) and the host's own apt sources.
+# O: build directory (default build); results in O/lab/KERNEL.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+top=$(cd "$here/../.." && pwd)
+: "${O:=build}" "${AMUX_LAB_DIR:=/var/cache/accelmux-lab}"
+case $O in
+/*) ;;
+*) O=$top/$O ;;
+esac
+export O AMUX_LAB_DIR top here
+
+die()
+{
+	echo "lab: $*" >&2
+	exit 1
+}
+
+usage()
+{
+	sed -n '5,15s/^# \{0,1\}//p' "$0" >&2
+	exit 2
+}
+
+# shellcheck source=tests/lab/env.sh
+. "$here/env.sh"
+# shellcheck source=tests/lab/build.sh
+. "$here/build.sh"
+# shellcheck source=tests/lab/boot.sh
+. "$here/boot.sh"
+# shellcheck source=tests/lab/judge.sh
+. "$here/judge.sh"
+
+# suite KERNEL [TEST...]: build and run
+suite()
+{
+	kernel=$1
+	shift
+	lab_build "$kernel" || die "$kernel: the build failed"
+	lab_run "$kernel" "$@"
+}
+
+# both TEST...
+both()
+{
+	status=0
+	env_make
+	for kernel in 7 6.12; do
+		suite "$kernel" "$@" || status=1
+	done
+	exit $status
+}
+
+[ $# -gt 0 ] || usage
+command=$1
+shift
+case $command in
+can) env_can ;;
+env) env_make ;;
+build)
+	[ $# = 1 ] || usage
+	env_make
+	lab_build "$1"
+	;;
+run)
+	[ $# -ge 1 ] || usage
+	env_make
+	suite "$@"
+	;;
+quick) AMUX_LAB_QUICK=1 && export AMUX_LAB_QUICK && both "$@" ;;
+full) AMUX_LAB_FULL=1 && export AMUX_LAB_FULL && both "$@" ;;
+debug)
+	env_make
+	env_debug_kernel
+	suite debug "$@"
+	;;
+selftest)
+	env_make
+	lab_build 7 || die "7: the build failed"
+	lab_selftest
+	;;
+*) usage ;;
+esac
