@@ -135,6 +135,22 @@ static int nodes_open(struct broker *b, char *err, size_t errlen)
 	return 0;
 }
 
+/* The module's end: the grant stands there before the kernel is told to read it. */
+static int kmod_open(struct broker *b, struct device *const *dev, char *err, size_t errlen)
+{
+	const char *path = b->cfg.kernel + 7;
+	int ret = kmod_link_open(&b->kmod, path, dev, b->nodes[0].n_devices, err, errlen);
+
+	if (ret)
+		return ret;
+	b->grant_map = b->kmod.map;
+	grant_init(&b->grant, b->grant_map);
+	if (!b->kmod.n_channels)
+		fprintf(stderr, "accelmuxd: %s: no DMA channel is free: the kernel copies with its CPU\n",
+			path);
+	return kmod_link_attach(&b->kmod, path, err, errlen);
+}
+
 static int kernel_open(struct broker *b, char *err, size_t errlen)
 {
 	struct replay_config rc = {
@@ -146,6 +162,10 @@ static int kernel_open(struct broker *b, char *err, size_t errlen)
 	struct device *dev[AMUX_POLICY_DEVS];
 	int ret;
 
+	for (unsigned int d = 0; d < b->nodes[0].n_devices; d++)
+		dev[d] = &b->nodes[0].devices[d];
+	if (!strncmp(b->cfg.kernel, "device:", 7))
+		return kmod_open(b, dev, err, errlen);
 	if (strncmp(b->cfg.kernel, "replay:", 7))
 		return 0;
 	rc.path = b->cfg.kernel + 7;
@@ -158,8 +178,6 @@ static int kernel_open(struct broker *b, char *err, size_t errlen)
 		return -ENOMEM;
 	}
 	grant_init(&b->grant, b->grant_map);
-	for (unsigned int d = 0; d < b->nodes[0].n_devices; d++)
-		dev[d] = &b->nodes[0].devices[d];
 	ret = replay_open(&b->replay, &rc, b->grant_map, dev, b->nodes[0].n_devices, &notify,
 			  err, errlen);
 	return ret;
@@ -347,7 +365,9 @@ void broker_close(struct broker *b)
 		mail->done(mail); /* changes that were asked for in the last moment */
 	if (b->replay)
 		replay_close(b->replay);
-	if (b->grant_map)
+	if (b->kmod.map)
+		kmod_link_close(&b->kmod);
+	else if (b->grant_map)
 		munmap(b->grant_map, AMUX_GRANT_MAP_BYTES);
 	free(b->mux);
 	for (unsigned int i = 0; i < b->n_nodes; i++)

@@ -9,6 +9,7 @@
 #define BROKER_BROKER_STATE_H
 
 #include "grant.h"
+#include "kmod_link.h"
 #include "server.h"
 
 #define BROKER_SIGNALS 3
@@ -42,8 +43,9 @@ struct broker {
 	struct mail drain[TENANT_NODES];
 	unsigned int draining; /* muxes that have not drained yet */
 
-	void *grant_map;
+	void *grant_map; /* of the link to the module, or memory that a replay shares */
 	struct grant_link grant;
+	struct kmod_link kmod;
 	struct replay *replay;
 
 	unsigned int policy; /* index in amux_policies[] */

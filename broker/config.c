@@ -302,13 +302,11 @@ static int set_kernel(struct config *cfg, const char *value, const char *dir, ch
 	if (!strcmp(value, "none"))
 		return parse_string(value, cfg->kernel, sizeof(cfg->kernel), "a source", err,
 				    errlen);
-	if (!strncmp(value, "device:", 7))
+	if (!strncmp(value, "device:", 7) && value[7] != '/')
+		return fail(err, errlen, "'%s': expected device:/dev/accelmux, a whole path", value);
+	if ((strncmp(value, "replay:", 7) && strncmp(value, "device:", 7)) || !value[7])
 		return fail(err, errlen,
-			    "'%s': expected none or replay:FILE (this version has no kernel "
-			    "module to attach to)",
-			    value);
-	if (strncmp(value, "replay:", 7) || !value[7])
-		return fail(err, errlen, "'%s': expected none or replay:FILE", value);
+			    "'%s': expected none, device:/dev/accelmux or replay:FILE", value);
 	file = value + 7;
 	memset(cfg->kernel, 0, sizeof(cfg->kernel));
 	if (*file == '/' || !dir)

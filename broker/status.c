@@ -116,7 +116,7 @@ unsigned int broker_tenant(struct broker *b, unsigned int i, struct status_tenan
 
 const struct grant_link *broker_kernel(struct broker *b, const char **source)
 {
-	*source = b->replay ? b->cfg.kernel : "none";
+	*source = b->grant_map ? b->cfg.kernel : "none";
 	return b->grant_map ? &b->grant : NULL;
 }
 

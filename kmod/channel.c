@@ -64,10 +64,35 @@ struct set {
 static struct set sets[AMUX_GRANT_DEVS];
 static LIST_HEAD(all_channels);
 static DEFINE_MUTEX(control);
-DEFINE_STATIC_PERCPU_RWSEM(table);
+static struct percpu_rw_semaphore table;
 static atomic64_t quarantined_now, quarantined_ever;
 
 static struct workqueue_struct *proofs;
+
+/* Devices between the notice that their driver leaves and its leaving: under control. */
+#define LEAVING_MAX 16
+static const struct device *leaving[LEAVING_MAX];
+
+static bool is_leaving(const struct device *dev)
+{
+	unsigned int i;
+
+	for (i = 0; i < LEAVING_MAX; i++)
+		if (leaving[i] == dev)
+			return true;
+	return false;
+}
+
+static void leaving_set(const struct device *from, const struct device *to)
+{
+	unsigned int i;
+
+	for (i = 0; i < LEAVING_MAX; i++)
+		if (leaving[i] == from) {
+			leaving[i] = to;
+			return;
+		}
+}
 
 static void set_busy(struct set *s, int by, u64 bytes)
 {
@@ -423,6 +448,7 @@ static bool channel_wanted(struct dma_chan *chan, void *arg)
 
 	/* Removal is heard of on these two alone: others could not be given back in time. */
 	return (dev->bus == &pci_bus_type || dev->bus == &platform_bus_type) &&
+	       !is_leaving(dev) &&
 	       (a->node < 0 || dev_to_node(dev) == a->node) &&
 	       (!a->pci_id || pci_id_of(dev) == a->pci_id) &&
 	       (!a->name[0] || !strcmp(a->name, dev_name(dev)));
@@ -580,11 +606,15 @@ static int bus_event(struct notifier_block *nb, unsigned long event, void *arg)
 	if (event != BUS_NOTIFY_UNBIND_DRIVER && event != BUS_NOTIFY_UNBOUND_DRIVER)
 		return NOTIFY_DONE;
 	mutex_lock(&control);
-	if (event == BUS_NOTIFY_UNBIND_DRIVER)
+	if (event == BUS_NOTIFY_UNBIND_DRIVER) {
+		/* Nobody may acquire what is given back here: the driver would warn, and leave. */
+		leaving_set(NULL, dev);
 		for (i = 0; i < AMUX_GRANT_DEVS; i++)
 			channels_release(i, dev);
-	else
+	} else {
+		leaving_set(dev, NULL);
 		device_proved(dev);
+	}
 	mutex_unlock(&control);
 	return NOTIFY_OK;
 }
@@ -628,14 +658,18 @@ static struct notifier_block platform_events = { .notifier_call = bus_event };
 
 int channel_init(void)
 {
-	int ret = -ENOMEM;
+	int ret;
 	u32 i;
 
 	for (i = 0; i < AMUX_GRANT_DEVS; i++)
 		spin_lock_init(&sets[i].lock);
+	ret = percpu_init_rwsem(&table);
+	if (ret)
+		return ret;
+	ret = -ENOMEM;
 	proofs = alloc_workqueue("accelmux", WQ_UNBOUND, 0);
 	if (!proofs)
-		return ret;
+		goto free_table;
 	ret = bus_register_notifier(&pci_bus_type, &pci_events);
 	if (ret)
 		goto destroy;
@@ -648,6 +682,8 @@ unregister_pci:
 	bus_unregister_notifier(&pci_bus_type, &pci_events);
 destroy:
 	destroy_workqueue(proofs);
+free_table:
+	percpu_free_rwsem(&table);
 	return ret;
 }
 
@@ -657,4 +693,6 @@ void channel_exit(void)
 	bus_unregister_notifier(&platform_bus_type, &platform_events);
 	bus_unregister_notifier(&pci_bus_type, &pci_events);
 	destroy_workqueue(proofs);
+	/* Waits for its RCU callback, which would run in memory that is gone. */
+	percpu_free_rwsem(&table);
 }

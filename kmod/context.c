@@ -314,6 +314,8 @@ static void batch_collect(struct context *c, struct amux_pair *first)
 		why = p ? pair_unfit(p) : SKIP_UNKNOWN;
 		if (why != SKIP_COUNT) {
 			stats_skip(why);
+			if (p && p->state == PAIR_RECORDED)
+				stats_single(c->reason, p->pages);
 			continue;
 		}
 		b->pair[b->n++] = p;

@@ -98,7 +98,7 @@ static int hook_migrate_pages(struct list_head *from, new_folio_t get, free_foli
 	int ret;
 
 	atomic_inc(&inside);
-	if (grant_possible())
+	if (grant_possible() && grant_min_pages() != UINT_MAX)
 		c = context_enter(&call, mode, (int)reason);
 	if (c) {
 		/* No put_new_folio has a meaning of its own (hugetlb): it stays none. */

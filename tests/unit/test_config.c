@@ -220,11 +220,12 @@ START_TEST(refusals)
 	refuse("[tenant a]\nweight = 0\n", 2, "[tenant a] weight = '0': expected 1 to 100");
 	refuse("[tenant a]\nlimit = 1\n", 2,
 	       "[tenant a] limit = '1': expected 1K to 1000G, or none");
-	refuse("[broker]\nkernel = device:/dev/accelmux\n", 2,
-	       "[broker] kernel = 'device:/dev/accelmux': expected none or replay:FILE (this "
-	       "version has no kernel module to attach to)");
+	refuse("[broker]\nkernel = device:accelmux\n", 2,
+	       "[broker] kernel = 'device:accelmux': expected device:/dev/accelmux, a whole "
+	       "path");
 	refuse("[broker]\nkernel = replay:\n", 2,
-	       "[broker] kernel = 'replay:': expected none or replay:FILE");
+	       "[broker] kernel = 'replay:': expected none, device:/dev/accelmux or "
+	       "replay:FILE");
 	refuse("[broker]\nsocket = a\n", 2, "[broker] socket = 'a': expected an absolute path");
 	refuse("[broker]\nmetrics = localhost:1\n", 2,
 	       "[broker] metrics = 'localhost:1': expected off or a numeric ADDR:PORT, such as "
