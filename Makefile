@@ -5,6 +5,9 @@
 #   make                 broker, CLI, library, examples
 #   make run             the guided tour (installs what is missing)
 #   make check           every test (installs what is missing); T=NAME: that one alone
+#   make check-lab       the kernel module in QEMU guests, both kernels; T=NAME
+#   make check-full      everything, in its long version
+#   make check-kernel-debug  the guest tests on a kernel with KASAN and lockdep
 #   make deps            installs what is missing
 #   make install DESTDIR= PREFIX=/usr/local, make uninstall
 #   SAN=asan|tsan        the same in a build directory of its own
@@ -144,6 +147,18 @@ check:
 	@tests/deps.sh check
 	@O=$(O) SAN=$(SAN) CC=$(CC) tests/check.sh $(T)
 
+# The kernel module in QEMU guests with stock kernels; see tests/lab/lab.sh.
+check-lab: all
+	@tests/deps.sh check
+	@O=$(O) tests/lab/lab.sh quick $(T)
+
+check-full: check
+	@O=$(O) tests/lab/lab.sh full
+
+check-kernel-debug: all
+	@tests/deps.sh check
+	@O=$(O) tests/lab/lab.sh debug $(T)
+
 # What is installed, below DESTDIR/PREFIX: what uninstall removes, no more and no less.
 INSTALLED := bin/accelmux sbin/accelmuxd lib/libaccelmux.a lib/libaccelmux.so.$(VERSION) \
 	     lib/libaccelmux.so.$(SOMAJOR) lib/libaccelmux.so lib/pkgconfig/accelmux.pc \
@@ -176,6 +191,6 @@ uninstall:
 clean:
 	rm -rf build build-*
 
-.PHONY: all tests deps run check install uninstall clean
+.PHONY: all tests deps run check check-lab check-full check-kernel-debug install uninstall clean
 .SECONDARY:
 -include $(shell [ -d $(O) ] && find $(O) -name '*.d')

@@ -8,9 +8,11 @@
 #	integration  tests/run.sh: plain and asan
 #	examples     against a running broker
 #	install      install, use what is installed, uninstall
+#	lab          tests/lab: the kernel module in QEMU guests with stock kernels, where the lab
+#		     can be had; AMUX_LAB=require: it must be had, AMUX_LAB=no: never
 #
 # With NAMEs only those run, in the build at hand: a unit test (soft or test_soft), an
-# integration test, examples, install.
+# integration test, examples, install, lab.
 #
 # From make: O (build directory), CC, SAN, MAKE.  Logs are in O/check; nothing else is left.
 set -u
@@ -127,6 +129,35 @@ install_test()
 	fi
 }
 
+# One line per test and kernel, as lab.sh says it
+lab()
+{
+	if [ "${AMUX_LAB:-}" = no ]; then
+		echo "  skip  lab: AMUX_LAB=no"
+		counts="$counts; lab skipped"
+		return
+	fi
+	if ! why=$(tests/lab/lab.sh can 2>&1); then
+		if [ "${AMUX_LAB:-}" = require ]; then
+			echo "$why" >"$logs/lab"
+			fail lab "$logs/lab"
+		else
+			echo "  skip  lab (the kernel module is not tested): $why"
+			counts="$counts; lab skipped: $why"
+		fi
+		return
+	fi
+	O=$O tests/lab/lab.sh quick >"$logs/lab" 2>&1 </dev/null
+	status=$?
+	sed -n "s/^ok \([^:]*\): \(.*\)/  ok    lab \1: \2/p" "$logs/lab"
+	said=$(sed -n 's/^\(.*([^)]*): [0-9]* tests, [0-9]* failed\)$/\1/p' "$logs/lab" | tr '\n' ' ')
+	if [ $status != 0 ]; then
+		grep -Ev '^ *(ok |# SEED)' "$logs/lab" >"$logs/lab-failed"
+		fail lab "$logs/lab-failed"
+	fi
+	counts="$counts; lab: $said"
+}
+
 finish()
 {
 	seconds=$(($(date +%s) - start))
@@ -150,6 +181,7 @@ if [ $# -gt 0 ]; then
 		case $name in
 		examples) found=yes && examples ;;
 		install) found=yes && install_test ;;
+		lab) found=yes && lab ;;
 		esac
 		if [ -e "tests/unit/test_$short.c" ]; then
 			found=yes
@@ -160,7 +192,7 @@ if [ $# -gt 0 ]; then
 			integration "$kind" "$O" "test_$short"
 		fi
 		if [ ! "$found" ]; then
-			echo "check: '$name': expected examples, install, or the NAME of a" \
+			echo "check: '$name': expected examples, install, lab, or the NAME of a" \
 				"tests/unit/test_NAME.c or tests/integration/test_NAME.c" >&2
 			exit 2
 		fi
@@ -184,4 +216,5 @@ unit asan "$O-asan" "" tests/unit/test_*.c
 integration asan "$O-asan"
 # shellcheck disable=SC2046 # names without blanks
 unit tsan "$O-tsan" "$straight" $(grep -l 'pthread_create\|tsan' tests/unit/test_*.c)
+lab
 finish

@@ -34,6 +34,8 @@ table()
 	check	check	pc:check	unit tests
 	check	clang	cmd:clang	second compiler: both must build without a warning
 	check	prometheus	cmd:promtool	promtool judges the metrics
+	check	mmdebstrap	cmd:mmdebstrap	root directory of the lab's guests
+	check	e2fsprogs	cmd:mkfs.ext4	file system of the lab's guests
 	EOF
 }
 

@@ -4,7 +4,7 @@
 # boot.sh - pack the initial file system, boot a guest, collect its two logs.
 
 # Distribution modules that the guests need, dependencies first come from modules.dep.
-guest_modules="ext4 virtio_blk loop udmabuf"
+guest_modules="crc32c_generic ext4 virtio_blk loop udmabuf"
 
 # deps VERSION MODULE: the .ko.xz files, dependencies first
 deps()
