@@ -416,7 +416,9 @@ void channel_load(u32 dev, struct channel_load *out)
 		out->bytes += READ_ONCE(c->bytes);
 	}
 	percpu_up_read(&table);
-	if (READ_ONCE(s->busy_ns) > NSEC_PER_MSEC)
+	/* An old measurement is none: else a slow moment would keep work away for ever. */
+	if (READ_ONCE(s->busy_ns) > NSEC_PER_MSEC &&
+	    ktime_get_ns() - READ_ONCE(s->since_ns) < NSEC_PER_SEC)
 		out->device_bps = mul_u64_u64_div_u64(READ_ONCE(s->busy_bytes), NSEC_PER_SEC,
 						      READ_ONCE(s->busy_ns));
 }
