@@ -35,7 +35,8 @@ broker_start()
 	accelmuxd --config /tmp/broker.conf >/tmp/broker.log 2>&1 &
 	broker=$!
 	i=0
-	while [ "$(stat attached)" != 1 ] && [ $i -lt 50 ]; do
+	# It attaches before it serves: only then does it drain when it is told to end.
+	while ! accelmux status >/dev/null 2>&1 && [ $i -lt 100 ]; do
 		sleep 0.1
 		i=$((i + 1))
 	done
