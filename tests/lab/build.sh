@@ -19,7 +19,7 @@ module()
 {
 	kernel=$1 source=$2 name=$3 flags=${4:-}
 	log=$O/lab/$kernel/build-$name.log
-	dir=/build/$kernel/$name
+	dir=/build-$$/$kernel/$name # of this run: several may share the root directory
 	rm -rf "$AMUX_LAB_DIR/root$dir"
 	mkdir -p "$AMUX_LAB_DIR/root$dir"
 	cp -r "$source"/. "$AMUX_LAB_DIR/root$dir"
@@ -36,6 +36,7 @@ module()
 	fi
 	cp "$AMUX_LAB_DIR/root$dir/$(basename "$(ls "$AMUX_LAB_DIR/root$dir"/*.ko)")" \
 		"$O/lab/$kernel/m/$name.ko"
+	rm -rf "$AMUX_LAB_DIR/root/build-$$"
 }
 
 guest_warn="-Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Werror"
