@@ -146,30 +146,35 @@ static u32 batch_landed_count(struct amux_batch *b)
 	return READ_ONCE(b->landed);
 }
 
-/* Wait until more than @seen were answered; false: time-out. */
-static bool batch_wait(struct amux_batch *b, u32 seen)
+static u64 timeout_ns(void)
 {
-	u64 start = ktime_get_ns();
+	return (u64)READ_ONCE(timeout_ms) * NSEC_PER_MSEC;
+}
 
-	while (ktime_get_ns() - start < SPIN_NS && !need_resched()) {
+/* Wait until more than @seen were answered; false: it is @deadline. */
+static bool batch_wait(struct amux_batch *b, u32 seen, u64 deadline)
+{
+	u64 start = ktime_get_ns(), now = start;
+
+	while (now - start < SPIN_NS && !need_resched()) {
 		if (batch_landed_count(b) != seen)
 			return true;
 		cpu_relax();
+		now = ktime_get_ns();
 	}
 	return wait_event_timeout(b->wait, batch_landed_count(b) != seen,
-				  msecs_to_jiffies(READ_ONCE(timeout_ms)) + 1);
+				  now < deadline ? nsecs_to_jiffies(deadline - now) + 1 : 1);
 }
 
 /* One pair from the tail by the CPU. */
-static void copy_tail(struct amux_batch *b, struct cursor *c, struct batch_outcome *o)
+static void copy_tail(struct amux_batch *b, struct cursor *c)
 {
 	struct amux_pair *p = b->pair[--c->tail];
 	u64 start = ktime_get_ns();
 
 	p->rc = (s16)copy_by_cpu(p->dst, p->src);
 	p->state = p->rc ? PAIR_FAILED : PAIR_COPIED;
-	o->cpu_pages += p->pages;
-	o->cpu_time_ns += ktime_get_ns() - start;
+	b->outcome.cpu_time_ns += ktime_get_ns() - start;
 }
 
 /* Hand one block to an engine: 0, -EAGAIN: wait, else: it will not work. */
@@ -204,28 +209,39 @@ static u32 pages_left(struct amux_batch *b, const struct cursor *c)
 	return pages - c->page;
 }
 
-/* Feed the engines until all is submitted or they may not have more. */
-static void batch_feed(struct amux_batch *b, struct cursor *c, struct batch_outcome *o)
+/* Feed the engines until all is submitted, they may not have more, or it is @deadline. */
+static void batch_feed(struct amux_batch *b, struct cursor *c, u64 deadline)
 {
+	struct batch_outcome *o = &b->outcome;
 	u32 left = b->pages, run, seen;
-	struct offer of;
+	struct offer of = {};
 	bool first = true;
 	int what, ret;
 
 	while (c->i < c->tail) {
+		/* Engines that answer, but ever so slowly: the CPU has the rest. */
+		if (!first && ktime_get_ns() >= deadline) {
+			o->declined[AMUX_DECLINE_TIMEOUT] += left;
+			return;
+		}
 		run = run_pages(b, c, CHANNEL_LEN_MAX >> PAGE_SHIFT);
 		seen = batch_landed_count(b);
 		what = grant_offer(&(struct offer_ask){ .reason = b->reason,
 							.pages = b->pages,
 							.left = left,
 							.run = run,
+							.node = page_to_nid(at_dst(b, c->i)),
 							.descs = o->runs },
 				   first, &of);
+		if (first) {
+			o->alone_ns = of.alone_ns;
+			o->cpu_ns = of.cpu_ns;
+		}
 		first = false;
 		if (what == OFFER_ENGINE && of.cocopy &&
 		    READ_ONCE(b->flying) >= COCOPY_CHUNKS && c->tail > c->i + 1) {
 			grant_refund(of.dev, of.bytes);
-			copy_tail(b, c, o);
+			copy_tail(b, c);
 			left = pages_left(b, c);
 			continue;
 		}
@@ -239,7 +255,7 @@ static void batch_feed(struct amux_batch *b, struct cursor *c, struct batch_outc
 			what = ret == -EAGAIN ? OFFER_WAIT : AMUX_DECLINE_ERROR;
 		}
 		if (what == OFFER_WAIT && READ_ONCE(b->flying)) {
-			if (batch_wait(b, seen))
+			if (batch_wait(b, seen, deadline))
 				continue;
 			what = AMUX_DECLINE_TIMEOUT;
 		} else if (what == OFFER_WAIT) {
@@ -252,7 +268,7 @@ static void batch_feed(struct amux_batch *b, struct cursor *c, struct batch_outc
 }
 
 /* Until nothing of this batch is in flight any more. */
-static void batch_land(struct amux_batch *b, struct cursor *c, struct batch_outcome *o)
+static void batch_land(struct amux_batch *b, u64 deadline)
 {
 	u32 seen;
 
@@ -260,7 +276,7 @@ static void batch_land(struct amux_batch *b, struct cursor *c, struct batch_outc
 		seen = batch_landed_count(b);
 		if (!READ_ONCE(b->flying))
 			break;
-		if (!batch_wait(b, seen)) {
+		if (!batch_wait(b, seen, deadline)) {
 			stats_timeout();
 			channel_abandon(b);
 		}
@@ -273,40 +289,62 @@ static void batch_land(struct amux_batch *b, struct cursor *c, struct batch_outc
 
 void batch_copy(struct amux_batch *b)
 {
-	struct batch_outcome o = {
+	struct batch_outcome *o = &b->outcome;
+	struct cursor c = { .tail = b->n };
+	u64 deadline = b->arrival_ns + timeout_ns();
+	u32 i;
+
+	*o = (struct batch_outcome){
 		.reason = b->reason,
 		.folios = b->n,
 		.pages = b->pages,
 		.arrival_ns = b->arrival_ns,
 	};
-	struct cursor c = { .tail = b->n };
-	u32 i;
-
+	b->open = true;
 	b->flying = 0;
 	b->landed = 0;
 	bitmap_zero(b->failed, BATCH_FOLIOS);
 	stats_arrived(b->reason, b->pages, b->arrival_ns);
-	o.runs = count_runs(b);
-	batch_feed(b, &c, &o);
-	batch_land(b, &c, &o);
+	o->runs = count_runs(b);
+	batch_feed(b, &c, deadline);
+	/* What was submitted last has its time, too. */
+	batch_land(b, max(deadline, ktime_get_ns() + timeout_ns()));
 
 	for (i = 0; i < b->n; i++) {
 		struct amux_pair *p = b->pair[i];
 
 		if (p->state == PAIR_STUCK) {
-			o.stuck_pages += p->pages;
+			o->stuck_pages += p->pages;
 		} else if (i >= c.i) {
 			continue; /* the CPU's, or cut in the middle: the CPU copies all of it */
 		} else if (test_bit(i, b->failed)) {
-			o.declined[AMUX_DECLINE_ERROR] += p->pages;
+			o->declined[AMUX_DECLINE_ERROR] += p->pages;
 		} else {
 			p->state = PAIR_COPIED;
 			p->by_engine = 1;
-			o.engine_pages += p->pages;
+			o->engine_pages += p->pages;
 		}
 	}
-	/* What is left is copied by folio_mc_copy() in its turn. */
-	o.cpu_pages = b->pages - o.engine_pages - o.stuck_pages;
-	o.end_ns = ktime_get_ns();
-	stats_batch(&o);
+	o->cpu_pages = b->pages - o->engine_pages - o->stuck_pages;
+	o->copy_ns = ktime_get_ns() - b->arrival_ns;
+	if (!o->start_ns)
+		o->start_ns = b->arrival_ns + o->copy_ns;
+}
+
+int batch_copy_late(struct amux_batch *b, struct amux_pair *p)
+{
+	u64 start = ktime_get_ns(), ns;
+	int rc = copy_by_cpu(p->dst, p->src);
+
+	ns = ktime_get_ns() - start;
+	b->outcome.copy_ns += ns;
+	b->outcome.cpu_time_ns += ns;
+	return rc;
+}
+
+void batch_close(struct amux_batch *b)
+{
+	if (b->open)
+		stats_batch(&b->outcome);
+	b->open = false;
 }

@@ -13,6 +13,7 @@
 #include <linux/wait.h>
 
 #include "pair.h"
+#include "stats.h"
 
 #define BATCH_FOLIOS 512 /* NR_MAX_BATCHED_MIGRATION: HPAGE_PMD_NR */
 
@@ -30,14 +31,21 @@ struct amux_batch {
 	u32 flying; /* descriptors submitted and not answered */
 	u32 landed; /* answered, ever */
 	DECLARE_BITMAP(failed, BATCH_FOLIOS); /* pairs with an error */
+
+	bool open; /* between batch_copy() and batch_close() */
+	struct batch_outcome outcome;
 };
 
 /*
  * Copy what the grant allows; afterwards every pair's state tells what became of it (pair.h).
- * Counts the whole batch in the statistics, pages that are left to folio_mc_copy() as the
- * CPU's.  No descriptor refers to @b any more when it returns.
+ * No descriptor refers to @b any more when it returns.  Takes no longer than twice the
+ * time-out, whatever the engines do.
  */
 void batch_copy(struct amux_batch *b);
+/* A pair that batch_copy() left RECORDED, in its turn, by the CPU: 0 or -EHWPOISON. */
+int batch_copy_late(struct amux_batch *b, struct amux_pair *p);
+/* Nothing more comes: count the batch in the statistics.  Idempotent. */
+void batch_close(struct amux_batch *b);
 
 /* channel.c: pairs first .. first + count of @b were answered with @status (callback context,
  * before b->flying falls). */

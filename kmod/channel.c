@@ -26,6 +26,7 @@
 
 #define CHANNELS_MAX 32 /* behind one device index: the bits of an engine mask */
 #define RELEASE_MS   5000
+#define REMOTE_BYTES (256u << 10) /* a channel on another node counts as so much fuller */
 
 enum slot_state { SLOT_FREE, SLOT_FLYING, SLOT_QUARANTINED, SLOT_PROVED };
 
@@ -48,6 +49,7 @@ struct channel {
 	bool closing;
 	u32 flying, quarantined;
 	u64 bytes; /* in flight, abandoned ones included */
+	u64 submitted; /* descriptors, ever */
 	struct work_struct proof;
 	struct slot slot[CHANNEL_DEPTH];
 };
@@ -252,10 +254,19 @@ static void slot_callback(void *arg, const struct dmaengine_result *result)
 	batch_landed(b);
 }
 
+/* On another node than @node, as far as it is known. */
+static bool is_remote(const struct channel *c, int node)
+{
+	int here = dev_to_node(c->dev);
+
+	return here != NUMA_NO_NODE && here != node;
+}
+
 /* The usable channel of @mask with the least in flight that has a free slot. */
-static struct channel *channel_pick(struct set *s, u32 mask)
+static struct channel *channel_pick(struct set *s, u32 mask, int node)
 {
 	struct channel *best = NULL;
+	u64 weight, least = U64_MAX;
 	u32 i;
 
 	for (i = 0; i < s->n; i++) {
@@ -264,8 +275,11 @@ static struct channel *channel_pick(struct set *s, u32 mask)
 		if (!(mask & BIT(i)) || c->closing || c->quarantined ||
 		    c->flying >= CHANNEL_DEPTH)
 			continue;
-		if (!best || c->bytes < best->bytes)
+		weight = c->bytes + (is_remote(c, node) ? REMOTE_BYTES : 0);
+		if (weight < least) {
 			best = c;
+			least = weight;
+		}
 	}
 	return best;
 }
@@ -284,6 +298,7 @@ static struct slot *slot_take(struct channel *c, struct amux_batch *b, size_t le
 			s->len = len;
 			c->flying++;
 			c->bytes += len;
+			c->submitted++;
 			break;
 		}
 	spin_unlock_irq(&c->lock);
@@ -317,7 +332,7 @@ int channel_submit(u32 dev, u32 engine_mask, struct amux_batch *b, struct page *
 	int ret = -EAGAIN;
 
 	percpu_down_read(&table);
-	c = channel_pick(&sets[dev], engine_mask);
+	c = channel_pick(&sets[dev], engine_mask, page_to_nid(dst));
 	s = c ? slot_take(c, b, len) : NULL;
 	if (!s)
 		goto unlock;
@@ -338,6 +353,8 @@ int channel_submit(u32 dev, u32 engine_mask, struct amux_batch *b, struct page *
 		goto unmap_dst;
 	tx->callback_result = slot_callback;
 	tx->callback_param = s;
+	if (is_remote(c, page_to_nid(dst)))
+		stats_cross_node();
 	spin_lock_irq(&b->wait.lock);
 	b->flying++;
 	spin_unlock_irq(&b->wait.lock);
@@ -399,7 +416,7 @@ void channel_load(u32 dev, struct channel_load *out)
 	struct set *s = &sets[dev];
 	u32 i;
 
-	memset(out, 0, sizeof(*out));
+	*out = (struct channel_load){ .node = NUMA_NO_NODE };
 	percpu_down_read(&table);
 	for (i = 0; i < s->n; i++) {
 		struct channel *c = s->channel[i];
@@ -411,6 +428,10 @@ void channel_load(u32 dev, struct channel_load *out)
 			out->suspect++;
 			continue;
 		}
+		if (!out->usable)
+			out->node = dev_to_node(c->dev);
+		else if (out->node != dev_to_node(c->dev))
+			out->node = NUMA_NO_NODE;
 		out->usable |= BIT(i);
 		out->free += flying < CHANNEL_DEPTH ? CHANNEL_DEPTH - flying : 0;
 		out->bytes += READ_ONCE(c->bytes);
@@ -648,10 +669,10 @@ void channel_show(struct seq_file *m)
 
 	percpu_down_read(&table);
 	list_for_each_entry(c, &all_channels, list)
-		seq_printf(m, "%u %u %s %d %s %u %u %llu\n", c->index, c->engine, dev_name(c->dev),
+		seq_printf(m, "%u %u %s %d %s %u %u %llu %llu\n", c->index, c->engine, dev_name(c->dev),
 			   dev_to_node(c->dev),
 			   c->quarantined ? "suspect" : c->closing ? "closed" : "open",
-			   c->flying, c->quarantined, c->bytes);
+			   c->flying, c->quarantined, c->bytes, c->submitted);
 	percpu_up_read(&table);
 }
 

@@ -48,12 +48,14 @@ struct channel_load {
 	u64 bytes;     /* in flight */
 	u32 suspect;   /* channels out of service for a quarantined slot */
 	u64 device_bps; /* measured over the last busy stretches, 0: not known */
+	int node;	/* of all channels; NUMA_NO_NODE: not known, or of several */
 };
 void channel_load(u32 dev, struct channel_load *out);
 
 /*
  * Submit one copy of @len bytes (contiguous on both sides, at most CHANNEL_LEN_MAX) to the
- * least loaded channel of @dev that is in @engine_mask (channel i is engine i).  On success
+ * least loaded channel of @dev that is in @engine_mask (channel i is engine i), rather on the
+ * node of @dst than on another.  On success
  * b->flying was raised, and falls when the answer comes, after batch_answered().  -EAGAIN: no slot free;
  * -EIO, -ENODEV: not submitted.
  */
@@ -72,7 +74,8 @@ u64 channel_quarantined(void);
 u64 channel_quarantined_total(void);
 
 struct seq_file;
-/* One line per channel: "dev chan device node state flying quarantined bytes". */
+/* One line per channel: "dev chan device node state flying quarantined
+ * bytes submitted". */
 void channel_show(struct seq_file *m);
 
 #endif /* ACCELMUX_CHANNEL_H */

@@ -120,6 +120,27 @@ static struct task_entry *entry_take(struct task_struct *task)
 	return NULL;
 }
 
+/* The kernel may number its reasons anew; those of the ABI stay. */
+static u8 reason_of(int reason)
+{
+	static const u8 stable[] = {
+		[MR_COMPACTION] = AMUX_REASON_COMPACTION,
+		[MR_MEMORY_FAILURE] = AMUX_REASON_MEMORY_FAILURE,
+		[MR_MEMORY_HOTPLUG] = AMUX_REASON_MEMORY_HOTPLUG,
+		[MR_SYSCALL] = AMUX_REASON_SYSCALL,
+		[MR_MEMPOLICY_MBIND] = AMUX_REASON_MBIND,
+		[MR_NUMA_MISPLACED] = AMUX_REASON_NUMA_MISPLACED,
+		[MR_CONTIG_RANGE] = AMUX_REASON_CONTIG_RANGE,
+		[MR_LONGTERM_PIN] = AMUX_REASON_LONGTERM_PIN,
+		[MR_DEMOTION] = AMUX_REASON_DEMOTION,
+		[MR_DAMON] = AMUX_REASON_DAMON,
+	};
+
+	/* A reason between these that the table does not know would read as compaction. */
+	BUILD_BUG_ON(ARRAY_SIZE(stable) != AMUX_REASON_COUNT);
+	return reason >= 0 && reason < ARRAY_SIZE(stable) ? stable[reason] : AMUX_REASON_COUNT;
+}
+
 struct context *context_enter(const struct context_call *call, enum migrate_mode mode,
 			      int reason)
 {
@@ -139,7 +160,7 @@ struct context *context_enter(const struct context_call *call, enum migrate_mode
 	c->outer = c->entry->innermost;
 	c->call = *call;
 	c->mode = mode;
-	c->reason = reason >= 0 && reason < AMUX_REASON_COUNT ? reason : AMUX_REASON_COUNT;
+	c->reason = reason_of(reason);
 	c->tried = false;
 	c->n = 0;
 	c->turn = 0;
@@ -163,6 +184,7 @@ static void context_reset(struct context *c)
 {
 	unsigned int i;
 
+	batch_close(&c->batch);
 	if (c->n < (1 << SRC_BITS) / 4)
 		for (i = 0; i < c->n; i++)
 			c->head[hash_ptr(c->record[i].src, SRC_BITS)] = NONE;
@@ -354,6 +376,9 @@ bool context_copy(struct context *c, struct folio *dst, struct folio *src, int *
 		*rc = -EBUSY;
 		return true;
 	default:
-		return false;
+		if (!c->batch.open)
+			return false;
+		*rc = batch_copy_late(&c->batch, p);
+		return true;
 	}
 }

@@ -25,6 +25,7 @@
 #define BURST_MIN    (4ull << 20) /* bytes of a full token bucket, or the cap if larger */
 #define SPREAD_PAGES 8		  /* smaller blocks are not worth spreading over engines */
 #define RETRY_MS     1000	  /* default=share: look for new devices */
+#define BPS_MAX	     (1ull << 40)
 
 static char *def = "cpu";
 static ulong share_bps;
@@ -152,8 +153,8 @@ static void grant_share(struct amux_grant *g)
 	g->chunk_bytes = CHUNK_MAX;
 	d->engine_mask = U32_MAX;
 	d->cap_bytes = U32_MAX;
-	d->device_bps = READ_ONCE(share_bps) ? U64_MAX : 1;
-	d->reserve_bps = READ_ONCE(share_bps) ?: 1;
+	d->device_bps = BPS_MAX; /* not known */
+	d->reserve_bps = READ_ONCE(share_bps) ?: BPS_MAX;
 }
 
 static int grant_read(struct amux_grant *out)
@@ -212,7 +213,7 @@ static bool unlimited(const struct amux_grant_dev *d, u64 rate)
 static void bucket_refill(struct bucket *b, const struct amux_grant_dev *d, u64 rate, u64 now)
 {
 	u64 burst = max_t(u64, d->cap_bytes, BURST_MIN), earned;
-	u64 pace = min(b->rate, 1ull << 40), ns;
+	u64 pace = min(b->rate, BPS_MAX), ns;
 
 	if (!b->refill_ns) {
 		b->tokens = burst;
@@ -314,41 +315,77 @@ static u64 predict_engine(const struct amux_grant *g, const struct offer_ask *as
 	       ns_of(bytes - burst, min(rate, full));
 }
 
+/* What the rest would take on the engines granted if they were idle, and on the CPU. */
+static void offer_predict(const struct amux_grant *g, const struct offer_ask *ask,
+			  struct offer *out)
+{
+	u64 bytes = (u64)ask->left << PAGE_SHIFT, bps = 0, rate;
+	struct channel_load load;
+	u32 i;
+
+	out->cpu_ns = ns_of(bytes, g->cpu_bps ?: batch_cpu_bps());
+	for (i = 0; i < g->n_devs; i++) {
+		if (!g->dev[i].engine_mask || !grant_rate(&g->dev[i], ktime_get_ns()))
+			continue;
+		channel_load(i, &load);
+		rate = load.device_bps ?: g->dev[i].device_bps;
+		if (load.usable & g->dev[i].engine_mask && rate < BPS_MAX)
+			bps += rate;
+	}
+	out->alone_ns = bps ? ns_of(bytes, bps) : out->cpu_ns;
+}
+
 static void offer_undo(const struct offer *o)
 {
 	grant_refund(o->dev, o->bytes);
 }
 
-int grant_offer(const struct offer_ask *ask, bool first, struct offer *out)
+/*
+ * Of two devices with room the one with less in flight; one on another node than the
+ * destination counts as a chunk fuller.
+ */
+static u64 offer_weight(const struct amux_grant *g, const struct offer_ask *ask,
+			const struct channel_load *load)
 {
-	struct amux_grant g;
-	struct channel_load load, chosen = {};
-	int best = AMUX_DECLINE_NO_GRANT, what;
-	u64 now = ktime_get_ns(), cpu;
-	struct offer o;
-	u32 i;
+	bool far = load->node != NUMA_NO_NODE && ask->node != load->node;
+
+	return load->bytes + (far ? g->chunk_bytes : 0);
+}
+
+/* The grant in force, and the reason why there is none. */
+static int grant_now(struct amux_grant *g)
+{
+	int ret;
 
 	if (READ_ONCE(attached)) {
-		what = grant_read(&g);
-		if (what)
-			return what == -EAGAIN ? AMUX_DECLINE_SEQ_BUSY : AMUX_DECLINE_NO_GRANT;
+		ret = grant_read(g);
+		if (ret)
+			return ret == -EAGAIN ? AMUX_DECLINE_SEQ_BUSY : AMUX_DECLINE_NO_GRANT;
 	} else if (READ_ONCE(sharing)) {
-		grant_share(&g);
+		grant_share(g);
 	} else {
 		return AMUX_DECLINE_NO_GRANT;
 	}
-	if (!(g.flags & AMUX_GRANT_ENABLED))
-		return AMUX_DECLINE_NO_GRANT;
-	if (first && ask->pages < g.min_pages)
-		return AMUX_DECLINE_BELOW_MIN;
-	if (first && !(ask->reason < AMUX_REASON_COUNT && g.reason_mask & BIT(ask->reason)))
-		return AMUX_DECLINE_REASON;
+	return g->flags & AMUX_GRANT_ENABLED ? OFFER_ENGINE : AMUX_DECLINE_NO_GRANT;
+}
 
-	for (i = 0; i < g.n_devs; i++) {
-		what = offer_of(&g, i, ask, now, &o, &load);
+/* The most willing device's answer for the next block. */
+static int offer_best(const struct amux_grant *g, const struct offer_ask *ask, struct offer *out,
+		      struct channel_load *chosen)
+{
+	int best = AMUX_DECLINE_NO_GRANT, what;
+	struct channel_load load;
+	struct offer o = *out;
+	u64 now = ktime_get_ns();
+	u32 i;
+
+	memset(chosen, 0, sizeof(*chosen));
+	for (i = 0; i < g->n_devs; i++) {
+		what = offer_of(g, i, ask, now, &o, &load);
 		if (rank_of(what) < rank_of(best) ||
 		    (rank_of(what) == rank_of(best) &&
-		     (what != OFFER_ENGINE || load.bytes >= chosen.bytes))) {
+		     (what != OFFER_ENGINE ||
+		      offer_weight(g, ask, &load) >= offer_weight(g, ask, chosen)))) {
 			if (what == OFFER_ENGINE)
 				offer_undo(&o);
 			continue;
@@ -356,17 +393,33 @@ int grant_offer(const struct offer_ask *ask, bool first, struct offer *out)
 		if (best == OFFER_ENGINE)
 			offer_undo(out);
 		best = what;
-		chosen = load;
+		*chosen = load;
 		*out = o;
 	}
-	if (best == OFFER_ENGINE && first && g.flags & AMUX_GRANT_PREDICT) {
-		cpu = ns_of((u64)ask->left << PAGE_SHIFT, g.cpu_bps ?: batch_cpu_bps());
-		if (predict_engine(&g, ask, out, &chosen) > cpu) {
-			offer_undo(out);
-			return AMUX_DECLINE_PREDICTED;
-		}
-	}
 	return best;
+}
+
+int grant_offer(const struct offer_ask *ask, bool first, struct offer *out)
+{
+	struct amux_grant g = {};
+	struct channel_load load;
+	int what = grant_now(&g);
+
+	if (first)
+		offer_predict(&g, ask, out);
+	if (what != OFFER_ENGINE)
+		return what;
+	if (first && ask->pages < g.min_pages)
+		return AMUX_DECLINE_BELOW_MIN;
+	if (first && !(ask->reason < AMUX_REASON_COUNT && g.reason_mask & BIT(ask->reason)))
+		return AMUX_DECLINE_REASON;
+	what = offer_best(&g, ask, out, &load);
+	if (what == OFFER_ENGINE && first && g.flags & AMUX_GRANT_PREDICT &&
+	    predict_engine(&g, ask, out, &load) > out->cpu_ns) {
+		offer_undo(out);
+		return AMUX_DECLINE_PREDICTED;
+	}
+	return what;
 }
 
 void grant_refund(u32 dev, u32 bytes)

@@ -26,6 +26,7 @@ struct offer_ask {
 	u32 left;  /* pages neither submitted nor copied */
 	u32 run;   /* pages left of the contiguous run at the head */
 	u32 descs; /* descriptors that the rest will take, for prediction */
+	int node;  /* where it goes */
 };
 
 struct offer {
@@ -34,6 +35,9 @@ struct offer {
 	u32 bytes;	 /* at most, for the next block */
 	u32 chunk_bytes;
 	bool cocopy; /* the CPU is to copy from the tail meanwhile */
+	/* of @first, whatever the answer: predicted for what is left */
+	u64 alone_ns; /* on the idle engines granted; without any: cpu_ns */
+	u64 cpu_ns;
 };
 
 int grant_init(void);

@@ -26,11 +26,13 @@
 #include <linux/mm.h>
 #include <linux/rcupdate.h>
 #include <linux/static_call.h>
+#include <linux/version.h>
 #include <linux/wait.h>
 
 #include "context.h"
 #include "copy.h"
 #include "grant.h"
+#include "proto.h"
 #include "provider.h"
 
 /* A function that is redirected. */
@@ -44,10 +46,9 @@ struct target {
 static atomic_t inside = ATOMIC_INIT(0);
 static DECLARE_WAIT_QUEUE_HEAD(nobody_inside);
 
-static int orig_none(void)
-{
-	return -ENOSYS;
-}
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
+#error "accelmux needs a kernel with folio_mc_copy(): 6.12 or later"
+#endif
 
 static struct folio *hook_get_new_folio(struct folio *src, unsigned long private)
 {
@@ -69,29 +70,33 @@ static void hook_put_new_folio(struct folio *dst, unsigned long private)
 	call->put_new_folio(dst, call->private);
 }
 
-typedef int (*migrate_pages_t)(struct list_head *from, new_folio_t get, free_folio_t put,
-			       unsigned long private, enum migrate_mode mode,
-			       unsigned int reason, unsigned int *succeeded);
-typedef int (*folio_mc_copy_t)(struct folio *dst, struct folio *src);
+/* The reason is an int, or an enum in newer kernels: passed alike. */
+typedef int migrate_pages_t(struct list_head *from, new_folio_t get, free_folio_t put,
+			    unsigned long private, enum migrate_mode mode, int reason,
+			    unsigned int *succeeded);
+typedef int migrate_pages_enum_t(struct list_head *from, new_folio_t get, free_folio_t put,
+				 unsigned long private, enum migrate_mode mode,
+				 enum migrate_reason reason, unsigned int *succeeded);
+typedef int folio_mc_copy_t(struct folio *dst, struct folio *src);
 
 static int migrate_pages_none(struct list_head *from, new_folio_t get, free_folio_t put,
-			      unsigned long private, enum migrate_mode mode,
-			      unsigned int reason, unsigned int *succeeded)
+			      unsigned long private, enum migrate_mode mode, int reason,
+			      unsigned int *succeeded)
 {
-	return orig_none();
+	return -ENOSYS;
 }
 
 static int folio_mc_copy_none(struct folio *dst, struct folio *src)
 {
-	return orig_none();
+	return -ENOSYS;
 }
 
 DEFINE_STATIC_CALL(orig_migrate_pages, migrate_pages_none);
 DEFINE_STATIC_CALL(orig_folio_mc_copy, folio_mc_copy_none);
 
 static int hook_migrate_pages(struct list_head *from, new_folio_t get, free_folio_t put,
-			      unsigned long private, enum migrate_mode mode,
-			      unsigned int reason, unsigned int *succeeded)
+			      unsigned long private, enum migrate_mode mode, int reason,
+			      unsigned int *succeeded)
 {
 	struct context_call call = { get, put, private };
 	struct context *c = NULL;
@@ -99,7 +104,7 @@ static int hook_migrate_pages(struct list_head *from, new_folio_t get, free_foli
 
 	atomic_inc(&inside);
 	if (grant_possible() && grant_min_pages() != UINT_MAX)
-		c = context_enter(&call, mode, (int)reason);
+		c = context_enter(&call, mode, reason);
 	if (c) {
 		/* No put_new_folio has a meaning of its own (hugetlb): it stays none. */
 		ret = static_call(orig_migrate_pages)(from, hook_get_new_folio,
@@ -206,28 +211,60 @@ static void target_off(struct target *t)
 	t->on = false;
 }
 
+#define NEW_FOLIO  "struct folio*(struct folio*,u64)*"
+#define FREE_FOLIO "void(struct folio*,u64)*"
+#define MIGRATE_PAGES(reason)                                                    \
+	"s32(struct list_head*," NEW_FOLIO "," FREE_FOLIO ",u64,enum migrate_mode," reason \
+	",u32*)"
+
+static const char *const migrate_pages_proto[] = {
+#ifdef AMUX_TEST_WRONG_PROTO
+	"s32(void)",
+#else
+	MIGRATE_PAGES("s32"), MIGRATE_PAGES("enum migrate_reason"),
+#endif
+	NULL
+};
+static const char *const folio_mc_copy_proto[] = { "s32(struct folio*,struct folio*)", NULL };
+
+static const struct proto protos[] = {
+	{ "migrate_pages", migrate_pages_proto },
+	{ "folio_mc_copy", folio_mc_copy_proto },
+};
+
 static int hook_probe(void)
 {
 	int ret;
 
-	/* What the kernel's headers declare is what we stand in for. */
-	BUILD_BUG_ON(!__same_type(folio_mc_copy, folio_mc_copy_none));
+	/* What the kernel's headers declare is what we stand in for ... */
+	BUILD_BUG_ON(!__same_type(folio_mc_copy, folio_mc_copy_t));
+	BUILD_BUG_ON(!__same_type(migrate_pages, migrate_pages_t) &&
+		     !__same_type(migrate_pages, migrate_pages_enum_t));
 	BUILD_BUG_ON(HPAGE_PMD_NR > 512);
 
-	ret = target_find(&migrate_pages_target);
+	/* ... and what the running kernel has. */
+	ret = proto_check(protos, ARRAY_SIZE(protos));
+	if (!ret)
+		ret = target_find(&migrate_pages_target);
 	if (!ret)
 		ret = target_find(&folio_mc_copy_target);
 	if (ret)
 		return ret;
 	static_call_update(orig_migrate_pages,
-			   (migrate_pages_t)(migrate_pages_target.site + MCOUNT_INSN_SIZE));
+			   (migrate_pages_t *)(migrate_pages_target.site + MCOUNT_INSN_SIZE));
 	static_call_update(orig_folio_mc_copy,
-			   (folio_mc_copy_t)(folio_mc_copy_target.site + MCOUNT_INSN_SIZE));
+			   (folio_mc_copy_t *)(folio_mc_copy_target.site + MCOUNT_INSN_SIZE));
 	return 0;
 }
 
 static int hook_start(void)
 {
+	/* Needed later only, when it may be too late to say no: try it now. */
+	int ret = target_on(&folio_mc_copy_target);
+
+	if (ret)
+		return ret;
+	target_off(&folio_mc_copy_target);
 	return target_on(&migrate_pages_target);
 }
 

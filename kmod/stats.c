@@ -29,7 +29,7 @@ struct reason_counters {
 
 struct counters {
 	u64 batches, engine_batches, engine_pages, cpu_pages, single_pages, stuck_pages;
-	u64 runs, descriptors, dma_errors, timeouts, cpu_time_ns;
+	u64 runs, descriptors, cross_node, dma_errors, timeouts, cpu_time_ns;
 	u64 declined[AMUX_DECLINE_COUNT];
 	u64 skip[SKIP_COUNT];
 	struct reason_counters reason[REASONS];
@@ -124,8 +124,8 @@ static void demand_batch(const struct batch_outcome *o, u64 wait, u64 took)
 
 void stats_batch(const struct batch_outcome *o)
 {
-	u64 wait = o->start_ns ? o->start_ns - o->arrival_ns : 0;
-	u64 took = o->end_ns - o->arrival_ns;
+	u64 wait = o->start_ns - o->arrival_ns;
+	u64 took = o->copy_ns;
 	struct counters *c = get_cpu_ptr(counters);
 	struct reason_counters *r = &c->reason[min_t(u8, o->reason, AMUX_REASON_COUNT)];
 	unsigned int i;
@@ -154,7 +154,17 @@ void stats_batch(const struct batch_outcome *o)
 void stats_declined(u8 reason, u32 pages)
 {
 	struct reason_counters __percpu *r = &counters->reason[reason];
+	u64 bytes = (u64)pages << PAGE_SHIFT;
+	struct amux_demand *d;
 
+	rcu_read_lock();
+	d = grant_demand();
+	demand_add(&d->batches, 1);
+	demand_add(&d->arrived_bytes, bytes);
+	demand_add(&d->cpu_bytes, bytes);
+	demand_add(&d->declined_pages[AMUX_DECLINE_BELOW_MIN], pages);
+	demand_add(&d->finished_bytes, bytes);
+	rcu_read_unlock();
 	this_cpu_add(counters->declined[AMUX_DECLINE_BELOW_MIN], pages);
 	this_cpu_inc(r->batches);
 	this_cpu_add(r->pages, pages);
@@ -175,6 +185,11 @@ void stats_skip(enum stats_skip why)
 void stats_timeout(void)
 {
 	this_cpu_inc(counters->timeouts);
+}
+
+void stats_cross_node(void)
+{
+	this_cpu_inc(counters->cross_node);
 }
 
 void stats_submitted(u32 dev, u64 bytes)
@@ -229,8 +244,8 @@ static int stats_show(struct seq_file *m, void *unused)
 		   c->batches, c->engine_batches, c->engine_pages, c->cpu_pages);
 	seq_printf(m, "single_pages %llu\nstuck_pages %llu\nruns %llu\ndescriptors %llu\n",
 		   c->single_pages, c->stuck_pages, c->runs, c->descriptors);
-	seq_printf(m, "dma_errors %llu\ntimeouts %llu\ncpu_time_ns %llu\n", c->dma_errors,
-		   c->timeouts, c->cpu_time_ns);
+	seq_printf(m, "cross_node %llu\ndma_errors %llu\ntimeouts %llu\ncpu_time_ns %llu\n",
+		   c->cross_node, c->dma_errors, c->timeouts, c->cpu_time_ns);
 	seq_printf(m, "quarantined %llu\nquarantined_total %llu\nattached %d\narmed %d\n",
 		   channel_quarantined(), channel_quarantined_total(), grant_attached(),
 		   grant_possible());

@@ -31,14 +31,19 @@ struct batch_outcome {
 	u32 folios, pages, runs;
 	u32 engine_pages, cpu_pages, stuck_pages;
 	u32 declined[AMUX_DECLINE_COUNT]; /* pages, by why */
-	u64 arrival_ns, start_ns, end_ns; /* start 0: nothing was copied ahead */
-	u64 alone_ns, cpu_ns, cpu_time_ns;
+	u64 arrival_ns, start_ns; /* start of the first copy */
+	u64 copy_ns;		  /* arrival to the last page copied, without what the kernel did
+				   * between copies of the CPU in their turn */
+	u64 alone_ns, cpu_ns; /* the same, predicted: an idle engine; the CPU */
+	u64 cpu_time_ns;
 };
 void stats_batch(const struct batch_outcome *o);
 
 /* A batch below the threshold, or that nothing is granted to: not looked at any further. */
 void stats_declined(u8 reason, u32 pages);
 void stats_timeout(void);
+/* A descriptor that went to a channel on another node than its destination. */
+void stats_cross_node(void);
 
 /* Pages that reached folio_mc_copy() without being part of a batch, by reason. */
 void stats_single(u8 reason, u32 pages);

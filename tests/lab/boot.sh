@@ -10,7 +10,7 @@ guest_modules="crc32c_generic ext4 virtio_blk loop udmabuf"
 deps()
 {
 	dep=$AMUX_LAB_DIR/root/kernel/usr/lib/modules/$1/modules.dep
-	[ -e "$dep" ] || in_root depmod -b /kernel/usr "$1" || return 1
+	[ -e "$dep" ] || in_root depmod -b /kernel/usr "$1" 2>/dev/null || return 1
 	grep -E "/$2\.ko(\.xz)?:" "$dep" | tr -d : | tr ' ' '\n' | tac
 }
 

@@ -76,5 +76,7 @@ lab_build()
 	programs || return 1
 	module "$1" "$top/kmod" accelmux || return 1
 	module "$1" "$top/kmod" accelmux-keepmarks -DAMUX_TEST_KEEP_MARKS || return 1
+	module "$1" "$top/kmod" accelmux-wrongproto -DAMUX_TEST_WRONG_PROTO || return 1
 	module "$1" "$here/testdma" amux_testdma || return 1
+	module "$1" "$here/testhook" amux_testhook || return 1
 }

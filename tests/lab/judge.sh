@@ -74,6 +74,13 @@ all_tests()
 	done | sort -u
 }
 
+# words_of TEST: what it wants on its kernel's command line, by a "lab-boot: WORDS" in its
+# source; such a test has a boot of its own
+words_of()
+{
+	cat "$here/guest/test_$1".* | sed -n 's/.*lab-boot: *//p' | head -n 1
+}
+
 # lab_run KERNEL [TEST...]
 lab_run()
 {
@@ -85,18 +92,20 @@ lab_run()
 		set -- boot $(all_tests) cost
 	fi
 	pack "$kernel" || die "$kernel: cannot pack"
-	list="" counted=""
+	list="" own="" counted=""
 	for name; do
 		name=${name#test_}
 		[ -e "$O/lab/t/test_$name" ] || die "'$name': expected the NAME of a tests/lab/guest/test_NAME"
 		if [ "$name" = cost ]; then
 			counted=cost
+		elif [ "$(words_of "$name")" ]; then
+			own="$own $name"
 		else
 			list="$list $name"
 		fi
 	done
 	env=""
-	for v in AMUX_LAB_QUICK AMUX_LAB_FULL AMUX_LAB_ROUNDS AMUX_LAB_SECONDS; do
+	for v in AMUX_LAB_QUICK AMUX_LAB_FULL AMUX_LAB_ROUNDS AMUX_LAB_SECONDS AMUX_LAB_KIND AMUX_LAB_WAY; do
 		eval "value=\${$v:-}"
 		[ -z "$value" ] || env="$env $v=$value"
 	done
@@ -105,6 +114,10 @@ lab_run()
 		# shellcheck disable=SC2086 # names
 		judge "$kernel" $list || status=1
 	fi
+	for name in $own; do
+		boot "$kernel" "amux.tests=$name$env $(words_of "$name")"
+		judge "$kernel" "$name" || status=1
+	done
 	if [ "$counted" ] && [ "$kernel" != debug ]; then
 		AMUX_LAB_ICOUNT=1
 		boot "$kernel" "amux.tests=cost AMUX_LAB_ICOUNT=1"

@@ -5,137 +5,86 @@
 #include "move.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/mempolicy.h>
-#include <stdint.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "dma.h"
 #include "pages.h"
 
-#define DAMON "/sys/kernel/mm/damon/admin/kdamonds/"
+#define DAMON  "/sys/kernel/mm/damon/admin/kdamonds/"
+#define CGROUP "/sys/fs/cgroup/"
+#define BLOCKS "/sys/devices/system/memory/"
 
-const char *const kind_name[KIND_COUNT] = { "anon",    "THP", "shmem",	 "tmpfs", "ext4",
-					    "hugetlb", "KSM", "mlocked", "pinned" };
-const char *const way_name[WAY_COUNT] = { "move_pages", "migrate_pages", "mbind",
-					  "compact_memory", "kcompactd",	 "DAMON",
-					  "offline",	"demotion" };
+#define BLOCKS_MAX 64
+#define OFFLINE_S  5 /* then what cannot be moved away stays */
+
+static uint64_t block_frames; /* page frames of a memory block */
+static bool block_good[BLOCKS_MAX];
+
+const char *const way_name[WAY_COUNT] = { "move_pages",	    "migrate_pages", "mbind",
+					  "compact_memory", "kcompactd",     "DAMON migrate_hot",
+					  "DAMON migrate_cold", "offline",   "demotion" };
 const char *const way_reason[WAY_COUNT] = { "syscall",	  "syscall", "mbind",
 					    "compaction", "compaction", "damon",
-					    "memory_hotplug", "demotion" };
+					    "damon",	  "memory_hotplug", "demotion" };
 
-static int node_bind(char *base, size_t bytes, unsigned int node, unsigned int flags)
+/* The kernel tries for ever to empty a block: a process of its own, that a signal ends. */
+static int block_offline(size_t block)
 {
-	unsigned long mask = 1ul << node;
+	char path[128];
+	pid_t pid = fork();
+	int status;
 
-	return syscall(SYS_mbind, base, bytes, MPOL_BIND, &mask, 8 * sizeof(mask), flags) ? -errno
-											    : 0;
-}
-
-static int file_make(struct memory *m, const char *path)
-{
-	m->fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (m->fd < 0)
-		return -errno;
-	unlink(path);
-	return ftruncate(m->fd, (off_t)m->mapped_bytes) ? -errno : 0;
-}
-
-static int ext4_mount(void)
-{
-	mkdir("/mnt", 0700);
-	if (mount("/dev/vda", "/mnt", "ext4", 0, NULL) && errno != EBUSY)
-		return -errno;
-	return 0;
-}
-
-int memory_make(struct memory *m, enum kind kind, size_t bytes)
-{
-	int flags = MAP_PRIVATE | MAP_ANONYMOUS, ret = 0;
-
-	*m = (struct memory){ .kind = kind, .bytes = bytes, .fd = -1, .pipe = { -1, -1 } };
-	m->mapped_bytes = bytes + HUGE;
-	if (kind == KIND_SHMEM) {
-		flags = MAP_SHARED | MAP_ANONYMOUS;
-	} else if (kind == KIND_TMPFS) {
-		flags = MAP_SHARED;
-		ret = file_make(m, "/tmp/pages");
-	} else if (kind == KIND_EXT4) {
-		flags = MAP_SHARED;
-		ret = ext4_mount();
-		if (!ret)
-			ret = file_make(m, "/mnt/pages");
-	} else if (kind == KIND_HUGETLB) {
-		flags |= MAP_HUGETLB;
-		m->mapped_bytes = bytes;
-		ret = file_write("/proc/sys/vm/nr_hugepages", "96");
+	snprintf(path, sizeof(path), BLOCKS "memory%zu/state", block);
+	if (!pid) {
+		signal(SIGALRM, SIG_DFL);
+		alarm(OFFLINE_S);
+		_exit(-file_write(path, "offline"));
 	}
-	if (ret)
-		return ret;
-	m->mapped = mmap(NULL, m->mapped_bytes, PROT_READ | PROT_WRITE, flags, m->fd, 0);
-	if (m->mapped == MAP_FAILED)
-		return -errno;
-	m->base = (char *)(((uintptr_t)m->mapped + HUGE - 1) & ~(HUGE - 1));
-	if (kind != KIND_HUGETLB)
-		madvise(m->mapped, m->mapped_bytes,
-			kind == KIND_THP ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-	node_bind(m->base, bytes, 0, 0);
-	for (size_t i = 0; i < bytes; i += PAGE)
-		m->base[i] = 1;
-	/* The place was for the first touch alone. */
-	syscall(SYS_mbind, m->base, bytes, MPOL_DEFAULT, NULL, 0, 0);
-	if (kind == KIND_MLOCKED && mlock(m->base, bytes))
-		return -errno;
-	return 0;
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return -ECHILD;
+	file_write(path, "online_movable");
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EBUSY;
 }
 
-int memory_settle(struct memory *m)
+/* Blocks with holes, of two zones, or with a page of the kernel in them cannot go. */
+static void blocks_learn(void)
 {
-	if (m->kind == KIND_KSM) {
-		if (madvise(m->base, m->bytes, MADV_MERGEABLE) ||
-		    file_write("/sys/kernel/mm/ksm/pages_to_scan", "4000") ||
-		    file_write("/sys/kernel/mm/ksm/sleep_millisecs", "10") ||
-		    file_write("/sys/kernel/mm/ksm/run", "1"))
-			return -EOPNOTSUPP;
-		sleep_ms(4000);
-		return file_write("/sys/kernel/mm/ksm/run", "0");
-	}
-	if (m->kind == KIND_PINNED) {
-		struct iovec v = { m->base, m->bytes };
+	unsigned long long bytes = 0;
+	FILE *f = fopen(BLOCKS "block_size_bytes", "r");
+	char path[128], zone[64];
 
-		if (pipe(m->pipe) || fcntl(m->pipe[1], F_SETPIPE_SZ, (int)m->bytes) < 0)
-			return -errno;
-		while (v.iov_len) {
-			ssize_t n = vmsplice(m->pipe[1], &v, 1, SPLICE_F_NONBLOCK);
-
-			if (n <= 0)
-				return -errno;
-			v.iov_base = (char *)v.iov_base + n;
-			v.iov_len -= (size_t)n;
-		}
+	if (f && fscanf(f, "%llx", &bytes) != 1)
+		bytes = 0;
+	if (f)
+		fclose(f);
+	block_frames = bytes / PAGE;
+	for (size_t b = 0; b < BLOCKS_MAX; b++) {
+		snprintf(path, sizeof(path), BLOCKS "memory%zu/valid_zones", b);
+		f = fopen(path, "r");
+		if (f && fgets(zone, sizeof(zone), f) && !strncmp(zone, "Movable", 7))
+			block_good[b] = !block_offline(b);
+		if (f)
+			fclose(f);
 	}
-	return 0;
 }
 
-void memory_free(struct memory *m)
+int move_init(void)
 {
-	for (int i = 0; i < 2; i++)
-		if (m->pipe[i] >= 0)
-			close(m->pipe[i]);
-	if (m->mapped && m->mapped != MAP_FAILED)
-		munmap(m->mapped, m->mapped_bytes);
-	if (m->fd >= 0)
-		close(m->fd);
-	if (m->kind == KIND_HUGETLB)
-		file_write("/proc/sys/vm/nr_hugepages", "0");
+	/* DAMON runs once at a time; there are kernels where it keeps statistics from the start. */
+	file_write("/sys/module/damon_stat/parameters/enabled", "N");
+	blocks_learn();
+	mkdir(CGROUP "moved", 0700);
+	file_write(CGROUP "cgroup.subtree_control", "+memory");
+	return file_write(CGROUP "moved/cgroup.procs", "0");
 }
 
 size_t move_to_node(char *base, size_t bytes, int node)
@@ -168,28 +117,16 @@ static int migrate_process(unsigned int round)
 	return syscall(SYS_migrate_pages, 0, 8 * sizeof(from), &from, &to) < 0 ? -errno : 0;
 }
 
-/* Holes, so that there is something to compact: every other page of a large area. */
-static int fragment_and_compact(bool by_daemon)
+static int compact(bool by_daemon)
 {
-	size_t bytes = 128ul << 20;
-	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int ret;
 
-	if (p == MAP_FAILED)
-		return -errno;
-	madvise(p, bytes, MADV_NOHUGEPAGE);
-	for (size_t i = 0; i < bytes; i += PAGE)
-		p[i] = 1;
-	for (size_t i = 0; i < bytes; i += 4 * PAGE)
-		madvise(p + i, 3 * PAGE, MADV_DONTNEED);
-	if (by_daemon) {
-		file_write("/proc/sys/vm/compaction_proactiveness", "100");
-		sleep_ms(3000);
-		file_write("/proc/sys/vm/compaction_proactiveness", "20");
-	} else {
-		file_write("/proc/sys/vm/compact_memory", "1");
-	}
-	munmap(p, bytes);
-	return 0;
+	if (!by_daemon)
+		return file_write("/proc/sys/vm/compact_memory", "1");
+	ret = file_write("/proc/sys/vm/compaction_proactiveness", "100");
+	sleep_ms(3000);
+	file_write("/proc/sys/vm/compaction_proactiveness", "20");
+	return ret;
 }
 
 static int damon_set(const char *name, const char *value)
@@ -200,8 +137,8 @@ static int damon_set(const char *name, const char *value)
 	return file_write(path, value);
 }
 
-/* Everything on the node it is on, hot or not, to the other one. */
-static int damon_move(unsigned int round)
+/* Everything, accessed or not, to the other node. */
+static int damon_move(const char *action, unsigned int round)
 {
 	static const char ctx[] = "0/contexts/0/";
 	char text[64], path[128];
@@ -233,7 +170,7 @@ static int damon_move(unsigned int round)
 	damon_set("0/contexts/0/monitoring_attrs/intervals/sample_us", "5000");
 	damon_set("0/contexts/0/monitoring_attrs/intervals/aggr_us", "100000");
 	damon_set("0/contexts/0/schemes/nr_schemes", "1");
-	if ((ret = damon_set("0/contexts/0/schemes/0/action", "migrate_cold")))
+	if ((ret = damon_set("0/contexts/0/schemes/0/action", action)))
 		return ret;
 	damon_set("0/contexts/0/schemes/0/target_nid", round % 2 ? "0" : "1");
 	snprintf(path, sizeof(path), "%sschemes/0/access_pattern/", ctx);
@@ -255,38 +192,67 @@ static int damon_move(unsigned int round)
 	return ret;
 }
 
-/* One block of memory away and back. */
-static int block_offline(unsigned int round)
+/* Frames of @m by memory block; the number of blocks that there may be, or 0. */
+static size_t blocks_count(const struct memory *m, unsigned int *count)
 {
-	char path[128];
-	int done = 0;
+	static uint64_t frame[1 << 16];
+	size_t n = m->bytes / PAGE;
 
-	for (unsigned int i = 4; i < 14 && done < 2; i++) {
-		unsigned int block = (i + round * 3) % 12 + 2;
-
-		snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%u/state", block);
-		if (file_write(path, "offline"))
-			continue;
-		file_write(path, "online_movable");
-		done++;
-	}
-	return done ? 0 : -EBUSY;
+	if (n > sizeof(frame) / sizeof(*frame) || !block_frames || frames_of(m->base, n, frame))
+		return 0;
+	memset(count, 0, BLOCKS_MAX * sizeof(*count));
+	for (size_t i = 0; i < n; i++)
+		if (frame[i] && frame[i] / block_frames < BLOCKS_MAX)
+			count[frame[i] / block_frames]++;
+	return BLOCKS_MAX;
 }
 
+bool move_offlinable(const struct memory *m)
+{
+	unsigned int count[BLOCKS_MAX];
+	size_t n = blocks_count(m, count), good = 0;
+
+	for (size_t b = 0; b < n; b++)
+		good += block_good[b] ? count[b] : 0;
+	return good > m->bytes / PAGE / 2;
+}
+
+/* The block that has most of @m among those that can go. */
+static int offline(struct memory *m)
+{
+	unsigned int count[BLOCKS_MAX];
+	size_t n = blocks_count(m, count), best = 0;
+
+	for (size_t b = 1; b < n; b++)
+		if (block_good[b] && count[b] > count[best])
+			best = b;
+	return count[best] && block_good[best] ? block_offline(best) : -ENOENT;
+}
+
+/* What is cold and on the upper tier goes down a tier instead of out. */
 static int demote(struct memory *m)
 {
-	file_write("/sys/kernel/mm/numa/demotion_enabled", "1");
+	int ret = file_write("/sys/kernel/mm/numa/demotion_enabled", "1");
+	char text[32];
+
+	if (ret)
+		return ret;
 	madvise(m->base, m->bytes, MADV_COLD);
-	/* What is cold and on the upper tier goes down a tier instead of out. */
-	if (madvise(m->base, m->bytes, MADV_PAGEOUT))
-		return -errno;
-	file_write("/sys/fs/cgroup/memory.reclaim", "64M");
+	snprintf(text, sizeof(text), "%zu swappiness=200", m->bytes);
+	ret = file_write(CGROUP "moved/memory.reclaim", text);
+	if (ret == -EINVAL) { /* older: without swappiness */
+		snprintf(text, sizeof(text), "%zu", m->bytes);
+		ret = file_write(CGROUP "moved/memory.reclaim", text);
+	}
 	file_write("/sys/kernel/mm/numa/demotion_enabled", "0");
-	return 0;
+	return ret == -EAGAIN ? 0 : ret; /* less than was asked for */
 }
 
 int move_by(enum way way, struct memory *m, unsigned int round)
 {
+	bool shared = m->kind == KIND_KSM || m->kind == KIND_SHMEM || m->kind == KIND_TMPFS ||
+		      m->kind == KIND_EXT4;
+
 	switch (way) {
 	case WAY_MOVE_PAGES:
 		move_to_node(m->base, m->bytes, round % 2 ? 0 : 1);
@@ -294,15 +260,17 @@ int move_by(enum way way, struct memory *m, unsigned int round)
 	case WAY_MIGRATE_PAGES:
 		return migrate_process(round);
 	case WAY_MBIND:
-		node_bind(m->base, m->bytes, round % 2 ? 0 : 1, MPOL_MF_MOVE);
-		return 0;
+		return memory_bind(m->base, m->bytes, round % 2 ? 0 : 1,
+				   shared ? MPOL_MF_MOVE_ALL : MPOL_MF_MOVE);
 	case WAY_COMPACT:
 	case WAY_KCOMPACTD:
-		return fragment_and_compact(way == WAY_KCOMPACTD);
-	case WAY_DAMON:
-		return damon_move(round);
+		return compact(way == WAY_KCOMPACTD);
+	case WAY_DAMON_HOT:
+		return damon_move("migrate_hot", round);
+	case WAY_DAMON_COLD:
+		return damon_move("migrate_cold", round);
 	case WAY_OFFLINE:
-		return block_offline(round);
+		return offline(m);
 	case WAY_DEMOTION:
 		return demote(m);
 	default:

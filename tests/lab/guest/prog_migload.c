@@ -19,7 +19,7 @@ int main(int argc, char **argv)
 	struct pages p = { 0 };
 	struct memory m;
 
-	if (memory_make(&m, KIND_ANON, bytes) || pages_init(&p, m.base, bytes / PAGE) ||
+	if (memory_make(&m, KIND_ANON, bytes, false) || pages_init(&p, m.base, bytes / PAGE) ||
 	    pages_start(&p)) {
 		fprintf(stderr, "migload: no memory\n");
 		return 1;

@@ -89,7 +89,7 @@ static uint64_t engine_pages(uint64_t *ns)
 	struct pages p = { 0 };
 	struct memory m;
 
-	if (memory_make(&m, KIND_ANON, BYTES) || pages_init(&p, m.base, BYTES / PAGE))
+	if (memory_make(&m, KIND_ANON, BYTES, false) || pages_init(&p, m.base, BYTES / PAGE))
 		tap_bail("no memory");
 	start = now_ns();
 	move_to_node(m.base, BYTES, 1);
@@ -262,7 +262,7 @@ static void fuzz(void)
 	uint64_t end;
 	pid_t pid;
 
-	if (memory_make(&m, KIND_ANON, BYTES) || pages_init(&p, m.base, BYTES / PAGE))
+	if (memory_make(&m, KIND_ANON, BYTES, false) || pages_init(&p, m.base, BYTES / PAGE))
 		tap_bail("no memory");
 	pages_start(&p);
 	pid = fork();

@@ -28,7 +28,7 @@ static void load_start(void)
 	static const enum kind kind[] = { KIND_ANON, KIND_THP };
 
 	for (int i = 0; i < 2; i++)
-		if (memory_make(&mem[i], kind[i], BYTES) ||
+		if (memory_make(&mem[i], kind[i], BYTES, false) ||
 		    pages_init(&pages[i], mem[i].base, BYTES / PAGE) || pages_start(&pages[i]))
 			tap_bail("no memory");
 }

@@ -47,7 +47,7 @@ int main(int argc, char **argv)
 	if (ret)
 		tap_bail("amux_testdma.ko: %s", strerror(-ret));
 	for (i = 0; i < 2; i++)
-		if (memory_make(&m[i], i ? KIND_THP : KIND_ANON, BYTES) ||
+		if (memory_make(&m[i], i ? KIND_THP : KIND_ANON, BYTES, false) ||
 		    pages_init(&p[i], m[i].base, BYTES / PAGE) || pages_start(&p[i]) ||
 		    pthread_create(&thread[i], NULL, mover, &m[i]))
 			tap_bail("no memory");

@@ -3,74 +3,200 @@
  * test_matrix.c - kinds of memory times ways of moving it, with a writer and a reader at work:
  * the content stays right, and engine and CPU each copied what they should.
  *
- * By engine, above zero: anonymous memory (4K, THP, KSM, mlocked) and hugetlb wherever batches
- * reach the threshold.  Never: pinned pages.  Single folios of files (tmpfs, shmem, ext4) are
- * below the threshold, and only anonymous folios are copied ahead of their turn: none by engine.
- * Compaction and its like move whatever there is on the host: there the kind under test need
- * not be what went by engine, so the counts are told, and only the sum must be above zero.
+ * The test looks at its own pages one by one: a page has moved if its frame is another one
+ * than before, and was moved by engine if the engine's notes lead from the old frame to the new
+ * one.  What else the way moves in the guest does not count.
+ *
+ * By engine, above zero: anonymous memory (4K, THP, KSM, mlocked) and hugetlb, wherever the way
+ * moves it in batches that reach the threshold.  Never: files (shmem, tmpfs, ext4), whose single
+ * folios are not copied ahead of their turn, and pinned pages, which do not move at all.
+ *
+ * Memory can be offline where the kernel has none of its own: lab-boot: movablecore=768M
+ *
+ * AMUX_LAB_FULL: all of it; otherwise some.  AMUX_LAB_KIND, AMUX_LAB_WAY: one of them.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../../lib/tap.h"
 #include "dma.h"
 #include "move.h"
 #include "pages.h"
 
-#define BYTES	   (16ul << 20)
-#define ROUNDS_MAX 10
+#define BYTES	   (8ul << 20)
+#define PAGES	   (BYTES / PAGE)
+#define FRAMES	   (2ul << 20) /* page frames that testdma keeps account of */
+#define ROUNDS_MAX 8
+#define TRIES	   48
+#define HOPS	   16
 
-enum expect { NONE, SOME, ANY };
+/* What is to become of the pages: */
+enum expect {
+	STAY,	 /* this way does not move this kind */
+	BY_CPU,	 /* they move, none by engine */
+	BY_BOTH, /* they move, some by engine */
+	BY_ANY	 /* they move; batches may or may not reach the threshold */
+};
 
-static bool targeted(enum way w)
+static const char *const say[] = { "none moves", "some move, none by engine", "some by engine",
+				   "some move" };
+
+static bool is_file(enum kind k)
 {
-	return w == WAY_MOVE_PAGES || w == WAY_MBIND;
+	return k == KIND_SHMEM || k == KIND_TMPFS || k == KIND_EXT4;
 }
 
 static enum expect expected(enum kind k, enum way w)
 {
-	/* demotion: batches of less than 32, mostly; hugetlb and pinned memory is not demoted */
-	if (w == WAY_DEMOTION)
-		return ANY;
-	if (!targeted(w))
-		return w == WAY_DAMON || w == WAY_OFFLINE ? ANY : SOME;
-	switch (k) {
-	case KIND_PINNED:
-	case KIND_SHMEM:
-	case KIND_TMPFS:
-	case KIND_EXT4:
-		return NONE;
+	bool huge = k == KIND_THP || k == KIND_HUGETLB;
+
+	if (k == KIND_PINNED)
+		return STAY;
+	switch (w) {
+	case WAY_COMPACT:
+	case WAY_KCOMPACTD:
+		/* makes huge pages: does not move them */
+		return huge ? STAY : is_file(k) ? BY_CPU : BY_BOTH;
+	case WAY_DAMON_HOT:
+	case WAY_DAMON_COLD:
+		/* what is on the LRU lists */
+		return k == KIND_HUGETLB ? STAY : is_file(k) ? BY_CPU : BY_BOTH;
+	case WAY_DEMOTION:
+		/* what could be reclaimed; batches are mostly smaller than 32 */
+		if (k == KIND_HUGETLB || k == KIND_MLOCKED)
+			return STAY;
+		return is_file(k) ? BY_CPU : k == KIND_THP ? BY_BOTH : BY_ANY;
 	default:
-		return SOME;
+		return is_file(k) ? BY_CPU : BY_BOTH;
 	}
 }
 
-static bool quick_kind(enum kind k)
+static bool quick(enum kind k, enum way w)
 {
-	return k != KIND_KSM && k != KIND_MLOCKED;
+	return w == WAY_MOVE_PAGES || w == WAY_MBIND ||
+	       (w == WAY_COMPACT && (k == KIND_ANON || k == KIND_EXT4)) ||
+	       (w == WAY_DAMON_COLD && (k == KIND_ANON || k == KIND_TMPFS)) ||
+	       (w == WAY_OFFLINE && k == KIND_ANON) || (w == WAY_DEMOTION && k == KIND_THP);
 }
 
-static bool quick_way(enum way w)
+/* Frames before and after a round, and what the engine notes. */
+static uint64_t before[PAGES], after[PAGES];
+static uint32_t source_of[FRAMES];
+
+static int copies_clear(void)
 {
-	return w == WAY_MOVE_PAGES || w == WAY_MBIND || w == WAY_COMPACT;
+	return file_write(FAULTS "copies", "0");
+}
+
+static int copies_read(void)
+{
+	int fd = open(FAULTS "copies", O_RDONLY | O_CLOEXEC);
+	char *at = (char *)source_of;
+	size_t left = sizeof(source_of);
+	ssize_t n = 0;
+
+	if (fd < 0)
+		return -errno;
+	while (left && (n = read(fd, at, left)) > 0) {
+		at += n;
+		left -= (size_t)n;
+	}
+	close(fd);
+	return left ? -EIO : 0;
+}
+
+struct count {
+	unsigned long moved, engine;
+};
+
+/* Did engines copy it from @from to @to, in one hop or several? */
+static bool by_engine(uint64_t from, uint64_t to)
+{
+	for (int hop = 0; hop < HOPS && to && to < FRAMES; hop++) {
+		to = source_of[to];
+		if (to == from)
+			return true;
+	}
+	return false;
+}
+
+/* Move once by @w, and count. */
+static int round_of(struct memory *m, enum way w, unsigned int round, struct count *c)
+{
+	int ret = copies_clear();
+
+	if (!ret)
+		ret = frames_of(m->base, PAGES, before);
+	if (!ret)
+		ret = move_by(w, m, round);
+	if (!ret)
+		ret = frames_of(m->base, PAGES, after);
+	if (!ret)
+		ret = copies_read();
+	for (size_t i = 0; !ret && i < PAGES; i++) {
+		if (!before[i] || !after[i] || before[i] == after[i])
+			continue;
+		c->moved++;
+		c->engine += by_engine(before[i], after[i]);
+	}
+	return ret;
+}
+
+static bool as_expected(enum expect want, const struct count *c)
+{
+	switch (want) {
+	case STAY:
+		return !c->moved;
+	case BY_CPU:
+		return c->moved && !c->engine;
+	case BY_BOTH:
+		return c->engine > 0;
+	default:
+		return c->moved > 0;
+	}
+}
+
+/* Memory of @k in a block that can go: others are held meanwhile, as often as it takes. */
+static int make_offlinable(struct memory *m, enum kind k)
+{
+	struct memory other[TRIES];
+	unsigned int n = 0;
+	int ret;
+
+	for (;;) {
+		ret = memory_make(m, k, BYTES, false);
+		if (ret || move_offlinable(m))
+			break;
+		if (n == TRIES) {
+			ret = -ENOSPC;
+			break;
+		}
+		other[n++] = *m;
+	}
+	while (n)
+		memory_free(&other[--n]);
+	return ret;
 }
 
 static void one(enum kind k, enum way w)
 {
-	static const char *const say[] = { "none by engine", "some by engine", "counts told" };
-	uint64_t engine, batched, single;
 	enum expect want = expected(k, w);
 	struct pages p = { .read_only = k == KIND_KSM || k == KIND_PINNED };
-	unsigned int rounds = w == WAY_MOVE_PAGES || w == WAY_MBIND ? 4 : 2;
+	struct count c = { 0 };
+	unsigned int rounds = w == WAY_MOVE_PAGES || w == WAY_MBIND ? 4 : w == WAY_OFFLINE ? 1 : 2;
+	uint64_t single = dma_reason(way_reason[w], 4), batched = dma_reason(way_reason[w], 3);
 	struct memory m;
 	unsigned long bad;
-	bool ok;
 	int ret;
 
-	ret = memory_make(&m, k, BYTES);
+	ret = w == WAY_OFFLINE ? make_offlinable(&m, k) :
+				 memory_make(&m, k, BYTES,
+					     w == WAY_COMPACT || w == WAY_KCOMPACTD);
 	if (!ret)
-		ret = pages_init(&p, m.base, BYTES / PAGE);
+		ret = pages_init(&p, m.base, PAGES);
 	if (!ret)
 		ret = memory_settle(&m);
 	if (ret) {
@@ -79,25 +205,23 @@ static void one(enum kind k, enum way w)
 		memory_free(&m);
 		return;
 	}
-	engine = dma_reason(way_reason[w], 2);
-	batched = dma_reason(way_reason[w], 3);
-	single = dma_reason(way_reason[w], 4);
 	pages_start(&p);
 	for (unsigned int i = 0; i < rounds && !ret; i++)
-		ret = move_by(w, &m, i);
-	/* How much there is to compact depends on where free pages happened to lie. */
-	for (unsigned int i = rounds;
-	     !ret && i < ROUNDS_MAX && want == SOME && dma_reason(way_reason[w], 2) == engine; i++)
-		ret = move_by(w, &m, i);
+		ret = round_of(&m, w, i, &c);
+	/* How much there is to compact, and how it is split, depends on chance. */
+	for (unsigned int i = rounds; !ret && i < ROUNDS_MAX && !as_expected(want, &c); i++)
+		ret = round_of(&m, w, i, &c);
+	/* A block with pinned pages stays. */
+	if (w == WAY_OFFLINE && k == KIND_PINNED && ret == -EBUSY)
+		ret = 0;
 	bad = pages_finish(&p);
-	engine = dma_reason(way_reason[w], 2) - engine;
-	batched = dma_reason(way_reason[w], 3) - batched;
-	single = dma_reason(way_reason[w], 4) - single;
-	ok = !ret && !bad && (want == ANY || (want == SOME) == (engine > 0));
-	tap_note("%s x %s: %lu pages by engine, %lu by CPU in batches, %lu by CPU singly; %lu written, %lu read",
-		 kind_name[k], way_name[w], (unsigned long)engine, (unsigned long)batched,
-		 (unsigned long)single, (unsigned long)p.written, (unsigned long)p.checked);
-	tap_ok(ok, "%s x %s: content right (%lu bad), %s%s%s", kind_name[k], way_name[w], bad,
+	tap_note("%s x %s: %lu pages moved, %lu by engine, %lu by CPU (in all, for this reason: %lu in batches, %lu singly, by CPU); %lu written, %lu read",
+		 kind_name[k], way_name[w], c.moved, c.engine, c.moved - c.engine,
+		 (unsigned long)(dma_reason(way_reason[w], 3) - batched),
+		 (unsigned long)(dma_reason(way_reason[w], 4) - single), (unsigned long)p.written,
+		 (unsigned long)p.checked);
+	tap_ok(!ret && !bad && as_expected(want, &c),
+	       "%s x %s: content right (%lu bad), %s%s%s", kind_name[k], way_name[w], bad,
 	       say[want], ret ? ": " : "", ret ? strerror(-ret) : "");
 	pages_free(&p);
 	memory_free(&m);
@@ -105,16 +229,21 @@ static void one(enum kind k, enum way w)
 
 int main(int argc, char **argv)
 {
-	bool full = getenv("AMUX_LAB_FULL");
+	const char *kind = getenv("AMUX_LAB_KIND"), *way = getenv("AMUX_LAB_WAY");
+	bool full = getenv("AMUX_LAB_FULL") || kind || way;
 	int ret;
 
-	tap_init(argc, argv, 1500);
-	ret = dma_load_both("channels=4", "min_pages=32");
+	tap_init(argc, argv, 3000);
+	ret = move_init();
+	if (ret)
+		tap_bail("no control group: %s", strerror(-ret));
+	ret = dma_load_both("channels=4", "min_pages=32 timeout_ms=10000");
 	if (ret)
 		tap_bail("the modules do not load: %s", strerror(-ret));
 	for (enum way w = 0; w < WAY_COUNT; w++)
 		for (enum kind k = 0; k < KIND_COUNT; k++)
-			if (full || (quick_kind(k) && quick_way(w)))
+			if ((full || quick(k, w)) && (!kind || k == (enum kind)atoi(kind)) &&
+			    (!way || w == (enum way)atoi(way)))
 				one(k, w);
 	tap_ok(!dma_stat("quarantined"), "nothing is quarantined");
 	dma_unload_both();

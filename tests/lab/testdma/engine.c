@@ -53,6 +53,7 @@ static void page_copy(phys_addr_t dst, phys_addr_t src, bool flip)
 		memset(page_address(d), LATE_PATTERN, PAGE_SIZE);
 	if (flip)
 		((u8 *)page_address(d))[100] ^= 1;
+	fault_copied(dst, src);
 }
 
 /* Whole pages, both ends aligned: prep refuses anything else. */
@@ -127,6 +128,8 @@ static void tx_run(struct channel *c, struct tx *t)
 	fault_count(t->len, &f);
 	if (f.lose)
 		tx_lose(c, t);
+	else if (fault_gate())
+		list_add_tail(&t->node, &c->held);
 	else
 		tx_answer(c, t, f.error ? DMA_TRANS_READ_FAILED : DMA_TRANS_NOERROR);
 }
@@ -144,6 +147,16 @@ static struct tx *tx_next(struct channel *c)
 	return t;
 }
 
+static void held_answer(struct channel *c)
+{
+	struct tx *t, *next;
+
+	list_for_each_entry_safe(t, next, &c->held, node) {
+		list_del_init(&t->node);
+		tx_answer(c, t, DMA_TRANS_NOERROR);
+	}
+}
+
 static int channel_thread(void *arg)
 {
 	struct channel *c = arg;
@@ -152,13 +165,18 @@ static int channel_thread(void *arg)
 	while (!kthread_should_stop()) {
 		wait_event_interruptible_timeout(
 			c->wait, kthread_should_stop() || !list_empty_careful(&c->issued),
-			list_empty_careful(&c->lost) ? MAX_SCHEDULE_TIMEOUT : 1);
+			list_empty_careful(&c->lost) && list_empty(&c->held) ?
+				MAX_SCHEDULE_TIMEOUT :
+				1);
 		while ((t = tx_next(c)))
 			tx_run(c, t);
+		if (!fault_gate())
+			held_answer(c);
 		while ((t = tx_due(c)))
 			tx_late(c, t);
 		wake_up_all(&c->room);
 	}
+	held_answer(c);
 	return 0;
 }
 
@@ -303,6 +321,7 @@ int engine_add(struct platform_device *pdev)
 		INIT_LIST_HEAD(&c->pending);
 		INIT_LIST_HEAD(&c->issued);
 		INIT_LIST_HEAD(&c->lost);
+		INIT_LIST_HEAD(&c->held);
 		c->chan.device = &e->dma;
 		c->chan.cookie = c->chan.completed_cookie = DMA_MIN_COOKIE;
 		list_add_tail(&c->chan.device_node, &e->dma.channels);

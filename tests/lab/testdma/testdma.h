@@ -33,6 +33,7 @@ struct channel {
 	wait_queue_head_t wait; /* for work */
 	wait_queue_head_t room; /* for tags, and for being idle */
 	struct list_head pending, issued, lost;
+	struct list_head held; /* copied, not answered while the gate is shut; of the thread */
 	struct task_struct *thread;
 	u32 used;  /* tags */
 	bool busy; /* a descriptor is being copied */
@@ -58,7 +59,11 @@ struct fault {
 void fault_next(struct fault *f);
 void fault_count(u64 bytes, const struct fault *f);
 void fault_late(void);
+/* A page was copied: noted in debugfs copies, see fault.c. */
+void fault_copied(phys_addr_t dst, phys_addr_t src);
 unsigned int fault_late_ms(void);
+/* nothing is answered */
+bool fault_gate(void);
 /* terminate_all and synchronize are there and honest */
 bool fault_sync(void);
 int fault_init(void);
