@@ -44,11 +44,6 @@ struct target {
 static atomic_t inside = ATOMIC_INIT(0);
 static DECLARE_WAIT_QUEUE_HEAD(nobody_inside);
 
-static int orig_none(void)
-{
-	return -ENOSYS;
-}
-
 static struct folio *hook_get_new_folio(struct folio *src, unsigned long private)
 {
 	struct context *c = (struct context *)private;
@@ -72,22 +67,15 @@ static void hook_put_new_folio(struct folio *dst, unsigned long private)
 typedef int (*migrate_pages_t)(struct list_head *from, new_folio_t get, free_folio_t put,
 			       unsigned long private, enum migrate_mode mode,
 			       unsigned int reason, unsigned int *succeeded);
-typedef int (*folio_mc_copy_t)(struct folio *dst, struct folio *src);
 
 static int migrate_pages_none(struct list_head *from, new_folio_t get, free_folio_t put,
 			      unsigned long private, enum migrate_mode mode,
 			      unsigned int reason, unsigned int *succeeded)
 {
-	return orig_none();
-}
-
-static int folio_mc_copy_none(struct folio *dst, struct folio *src)
-{
-	return orig_none();
+	return -ENOSYS;
 }
 
 DEFINE_STATIC_CALL(orig_migrate_pages, migrate_pages_none);
-DEFINE_STATIC_CALL(orig_folio_mc_copy, folio_mc_copy_none);
 
 static int hook_migrate_pages(struct list_head *from, new_folio_t get, free_folio_t put,
 			      unsigned long private, enum migrate_mode mode,
@@ -116,11 +104,6 @@ static int hook_migrate_pages(struct list_head *from, new_folio_t get, free_foli
 	return ret;
 }
 
-int copy_by_cpu(struct folio *dst, struct folio *src)
-{
-	return static_call(orig_folio_mc_copy)(dst, src);
-}
-
 static int hook_folio_mc_copy(struct folio *dst, struct folio *src)
 {
 	struct context *c = context_current();
@@ -128,7 +111,7 @@ static int hook_folio_mc_copy(struct folio *dst, struct folio *src)
 
 	if (c && context_copy(c, dst, src, &rc))
 		return rc;
-	return static_call(orig_folio_mc_copy)(dst, src);
+	return copy_by_cpu(dst, src);
 }
 
 static void notrace redirect_migrate_pages(unsigned long ip, unsigned long parent_ip,
@@ -211,7 +194,7 @@ static int hook_probe(void)
 	int ret;
 
 	/* What the kernel's headers declare is what we stand in for. */
-	BUILD_BUG_ON(!__same_type(folio_mc_copy, folio_mc_copy_none));
+	BUILD_BUG_ON(!__same_type(folio_mc_copy, hook_folio_mc_copy));
 	BUILD_BUG_ON(HPAGE_PMD_NR > 512);
 
 	ret = target_find(&migrate_pages_target);
@@ -221,8 +204,7 @@ static int hook_probe(void)
 		return ret;
 	static_call_update(orig_migrate_pages,
 			   (migrate_pages_t)(migrate_pages_target.site + MCOUNT_INSN_SIZE));
-	static_call_update(orig_folio_mc_copy,
-			   (folio_mc_copy_t)(folio_mc_copy_target.site + MCOUNT_INSN_SIZE));
+	copy_set_original(folio_mc_copy_target.site + MCOUNT_INSN_SIZE);
 	return 0;
 }
 
