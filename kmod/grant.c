@@ -314,6 +314,14 @@ static u64 predict_engine(const struct amux_grant *g, const struct offer_ask *as
 	       ns_of(bytes - burst, min(rate, full));
 }
 
+/* A reason that is not known could be any: then the mask must leave out none. */
+static bool reason_granted(u32 mask, u8 reason)
+{
+	if (reason < AMUX_REASON_COUNT)
+		return mask & BIT(reason);
+	return !(~mask & (BIT(AMUX_REASON_COUNT) - 1));
+}
+
 static void offer_undo(const struct offer *o)
 {
 	grant_refund(o->dev, o->bytes);
@@ -341,7 +349,7 @@ int grant_offer(const struct offer_ask *ask, bool first, struct offer *out)
 		return AMUX_DECLINE_NO_GRANT;
 	if (first && ask->pages < g.min_pages)
 		return AMUX_DECLINE_BELOW_MIN;
-	if (first && !(ask->reason < AMUX_REASON_COUNT && g.reason_mask & BIT(ask->reason)))
+	if (first && !reason_granted(g.reason_mask, ask->reason))
 		return AMUX_DECLINE_REASON;
 
 	for (i = 0; i < g.n_devs; i++) {
