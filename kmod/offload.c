@@ -41,7 +41,8 @@
 
 static bool registered;
 
-#ifndef folio_mark_copied /* the lab's stand-in brings its own: struct folio lacks the field */
+/* The lab's stand-in brings a form of its own: there struct folio lacks the field. */
+#ifndef folio_mark_copied
 static void folio_mark_copied(struct folio *dst)
 {
 	dst->migrate_info |= FOLIO_CONTENT_COPIED;
@@ -98,7 +99,7 @@ static unsigned int batch_mark(struct amux_batch *b)
 	unsigned int i, n = 0;
 
 	for (i = 0; i < b->n; i++) {
-		/* FAILED (poisoned) and STUCK: unmarked, the kernel comes to its own verdict. */
+		/* FAILED (poisoned) and STUCK: the kernel comes to its own verdict. */
 		if (b->pair[i]->state != PAIR_COPIED)
 			continue;
 		folio_mark_copied(b->pair[i]->dst);
@@ -178,7 +179,7 @@ static int offload_arm(bool on)
 	} else if (!registered) {
 		ret = migrate_offload_register(&migrator, MIGRATE_OFFLOAD_REASONS_ALLOWED);
 		if (ret == -EBUSY)
-			pr_err("another module offloads migration copies already: remove that first\n");
+			pr_err("somebody else offloads migration copies: remove that first\n");
 		else if (ret)
 			pr_err("migration copy offload: cannot register (%d)\n", ret);
 		registered = !ret;

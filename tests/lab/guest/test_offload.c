@@ -53,7 +53,9 @@ static struct result result_read(void)
 	struct result r = { .bad = ~0u };
 	FILE *f = fopen(API "result", "r");
 
-	if (!f || fscanf(f, "answer %d marked %u moved %u refused %u failed %u held %u watched %u bad %u",
+	if (!f || fscanf(f,
+			 "answer %d marked %u moved %u refused %u failed %u held %u "
+			 "watched %u bad %u",
 			 &r.answer, &r.marked, &r.moved, &r.refused, &r.failed, &r.held,
 			 &r.watched, &r.bad) != 8)
 		tap_note("no result");
@@ -127,8 +129,8 @@ static void copies(void)
 
 	tap_ok(!r.answer && r.marked == ALL && r.moved == ALL && !r.bad &&
 		       dma_stat("engine_pages") == engine + ALL,
-	       "%u small folios: %u marked, %u moved, %u bad, %lu pages by engine", ALL, r.marked,
-	       r.moved, r.bad, (unsigned long)(dma_stat("engine_pages") - engine));
+	       "%u small folios: %u marked, %u moved, %u bad, %lu pages by engine", ALL,
+	       r.marked, r.moved, r.bad, (unsigned long)(dma_stat("engine_pages") - engine));
 	engine = dma_stat("engine_pages");
 	r = run(4, 9);
 	tap_ok(r.marked == 4 && r.moved == 4 && !r.bad &&
@@ -161,7 +163,8 @@ static void odd(enum odd what, const char *skip, unsigned int moved, const char 
 	set("odd_at", 17);
 	r = run(ALL, 0);
 	set("odd", ODD_NONE);
-	tap_ok(r.marked == ALL - 1 && r.moved == moved && !r.bad && dma_stat(stat) == before + 1,
+	tap_ok(r.marked == ALL - 1 && r.moved == moved && !r.bad &&
+		       dma_stat(stat) == before + 1,
 	       "%s is not copied ahead: %u of %u marked, %u moved, %u bad", name, r.marked, ALL,
 	       r.moved, r.bad);
 }
@@ -191,8 +194,8 @@ static void cocopy(void)
 	engine = dma_stat("engine_pages") - engine;
 	tap_ok(r.marked == 512 && r.moved == 512 && !r.bad && engine && engine < 512 &&
 		       dma_stat("cpu_time_ns") > time,
-	       "the CPU copies from the tail: %u marked, %lu of them by engine, %u bad", r.marked,
-	       (unsigned long)engine, r.bad);
+	       "the CPU copies from the tail: %u marked, %lu of them by engine, %u bad",
+	       r.marked, (unsigned long)engine, r.bad);
 }
 
 /* Descriptors are lost and write LATE_MS after. */
@@ -217,10 +220,13 @@ static void late_order(unsigned int folios, unsigned int order)
 	stuck = dma_stat("stuck_pages") - stuck;
 	late = fault_get("late") - late;
 	tap_ok(r.failed && r.failed << order == stuck && r.moved + r.failed == folios && late,
-	       "lost descriptors, order %u: %u of %u folios failed by their references, %lu pages were stuck, %lu late writes",
+	       "lost descriptors, order %u: %u of %u folios fail by their references, "
+	       "%lu pages stuck, %lu late writes",
 	       order, r.failed, folios, (unsigned long)stuck, (unsigned long)late);
-	tap_ok(!r.bad && r.watched >= stuck && !r.held && dma_stat_becomes("quarantined", 0, 5000),
-	       "no byte in use changed, %u pages asked for anew among them: %u bad; then %u are held",
+	tap_ok(!r.bad && r.watched >= stuck && !r.held &&
+		       dma_stat_becomes("quarantined", 0, 5000),
+	       "no byte in use changed, %u pages asked for anew among them: %u bad, "
+	       "%u held in the end",
 	       r.watched, r.bad, r.held);
 }
 
@@ -244,14 +250,14 @@ static void late_writes(void)
 	r = lose(ALL, 0, 0);
 	set("pass_ms", 0);
 	tap_ok(r.refused && r.moved == ALL && !r.bad,
-	       "proof between two passes: %u attempts refused, then %u moved, %u bad", r.refused,
-	       r.moved, r.bad);
+	       "proof between two passes: %u attempts refused, then %u moved, %u bad",
+	       r.refused, r.moved, r.bad);
 
 	set("careless", 1);
 	r = lose(ALL, 0, HOLD_MS);
 	set("careless", 0);
 	tap_ok(r.bad && r.moved == ALL,
-	       "a move phase that does not check references, to show that it would be seen: %u bad",
+	       "a move phase that checks no references, to show what is seen then: %u bad",
 	       r.bad);
 	dma_stat_becomes("quarantined", 0, 5000);
 	fault_set("late_ms", 0);
@@ -320,7 +326,8 @@ static void life(void)
 	       ret ? strerror(-ret) : "");
 	ret = unload();
 	r = run(ALL, 0);
-	tap_ok(!ret && registered_is("none", &mask) && r.answer == -ENOENT && !r.marked && !r.bad,
+	tap_ok(!ret && registered_is("none", &mask) && r.answer == -ENOENT && !r.marked &&
+		       !r.bad,
 	       "unloaded: nobody is registered, %u marked, %u bad", r.marked, r.bad);
 }
 
@@ -340,8 +347,8 @@ static void rivals(void)
 	sleep_ms(500);
 	r = run(ALL, 0);
 	tap_ok(!ret && registered_is("rival", &mask) && !r.marked && r.moved == ALL && !r.bad,
-	       "being the second: loaded, not registered, %u marked, %u moved, %u bad", r.marked,
-	       r.moved, r.bad);
+	       "being the second: loaded, not registered, %u marked, %u moved, %u bad",
+	       r.marked, r.moved, r.bad);
 	ret = unload();
 	if (!ret)
 		ret = set("rival", 0);

@@ -112,6 +112,6 @@ static const struct migrator rival = { .name = "rival", .offload_copy = rival_co
 
 int core_rival(bool on)
 {
-	return on ? migrate_offload_register(&rival, MIGRATE_OFFLOAD_REASONS_ALLOWED) :
-		    migrate_offload_unregister(&rival);
+	return on ? migrate_offload_register(&rival, MIGRATE_OFFLOAD_REASONS_ALLOWED)
+		  : migrate_offload_unregister(&rival);
 }

@@ -43,5 +43,5 @@ static void __exit testoffload_exit(void)
 
 module_init(testoffload_init);
 module_exit(testoffload_exit);
-MODULE_DESCRIPTION("A stand-in for the proposed migration copy offload API, for tests of providers");
+MODULE_DESCRIPTION("A stand-in for the proposed migration copy offload API");
 MODULE_LICENSE("GPL");

@@ -7,8 +7,8 @@
  *	odd, odd_at	 what is wrong with one folio of it (enum odd), and which one
  *	pass_ms		 pause between the passes of the move phase
  *	hold_ms		 how long the result is watched before it is given back
- *	careless	 1: a move phase without the check of references, which the kernel's has:
- *			 what the watching must then find
+ *	careless	 1: a move phase without the check of references that the kernel's
+ *			 has: what the watching must then find
  *	run		 any write: do it
  *	result		 of the last one, "name value" lines
  *
@@ -51,14 +51,14 @@ static struct {
 } knob = { .folios = 64, .reason = MR_SYSCALL };
 
 static struct {
-	s32 answer;	 /* of the provider */
-	u32 marked;	 /* by it */
-	u32 moved;	 /* marked or copied, and accepted */
-	u32 refused;	 /* attempts that failed by the count of references */
-	u32 failed;	 /* folios that were not moved in the end */
-	u32 held;	 /* of those, sources somebody still holds after hold_ms */
-	u32 watched;	 /* pages taken from what was discarded */
-	u32 bad;	 /* folios, or pages watched, with a wrong byte, ever */
+	s32 answer;  /* of the provider */
+	u32 marked;  /* by it */
+	u32 moved;   /* marked or copied, and accepted */
+	u32 refused; /* attempts that failed by the count of references */
+	u32 failed;  /* folios that were not moved in the end */
+	u32 held;    /* of those, sources somebody still holds after hold_ms */
+	u32 watched; /* pages taken from what was discarded */
+	u32 bad;     /* folios, or pages watched, with a wrong byte, ever */
 } result;
 
 static DEFINE_MUTEX(lock); /* one run at a time */

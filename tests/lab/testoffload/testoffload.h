@@ -5,8 +5,8 @@
  * folios that look like what migrate_pages_batch() hands over, with a move phase that does to
  * them what the kernel's does (run.c).
  *
- * It is not the kernel: no folio here belongs to a process, none is unmapped or mapped.  What it
- * shows is that the provider keeps its side of the contract, not that migration works.
+ * It is not the kernel: no folio here belongs to a process, none is unmapped or mapped.  What
+ * it shows is that the provider keeps its side of the contract, not that migration works.
  *
  * Owner: module state.  Process context throughout.
  */
@@ -19,7 +19,8 @@ struct dentry;
 struct list_head;
 struct seq_file;
 
-/* Hand a batch to who is registered, if the registered mask has @reason.  -ENOENT: to nobody. */
+/* Hand a batch to who is registered, if the registered mask has @reason.  -ENOENT: to nobody.
+ */
 int core_copy(unsigned int reason, struct list_head *dst, struct list_head *src,
 	      unsigned int folios);
 /* "name mask" of who is registered; "none 0". */
