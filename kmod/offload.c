@@ -8,9 +8,9 @@
  *	offload_copy()	copies what is fit (fit.h) and granted, and marks those destinations
  *	move phase	the kernel checks the references of each folio and copies the unmarked
  *
- * A mark is never taken back: if the move of a folio fails with -EAGAIN, the next pass finds it
- * marked still.  That is right only because nobody can have written to the source meanwhile,
- * hence the same strictness as under the hook.
+ * When the move of a folio fails with -EAGAIN, the next pass may find it marked still.  That is
+ * right only if nobody can have written to the source meanwhile: hence the same strictness as
+ * under the hook.
  *
  * A folio whose DMA is in flight at the time-out stays unmarked, and the kernel would copy it
  * and map it.  The quarantine's reference on its source (channel.h) keeps the kernel from that.

@@ -27,7 +27,8 @@ int migrate_offload_set_reason_mask(const struct migrator *m, unsigned long mask
 
 /*
  * The API has a field of struct folio for the mark, folio->migrate_info.  Here it is a bit of
- * folio->private, which nobody else uses on the stand-in's destinations.
+ * folio->private (the same word where there is such a field), which nobody else uses on the
+ * stand-in's destinations.
  */
 #define FOLIO_CONTENT_COPIED BIT(0)
 
