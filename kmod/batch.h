@@ -21,7 +21,7 @@ struct amux_batch {
 	struct amux_pair *pair[BATCH_FOLIOS]; /* in list order, all RECORDED and fit */
 	unsigned int n;
 	u32 pages;
-	u8 reason; /* enum amux_reason; AMUX_REASON_COUNT: not in the ABI */
+	u8 reason; /* enum amux_reason; AMUX_REASON_COUNT: not known */
 	enum migrate_mode mode;
 	u64 arrival_ns;
 

@@ -34,7 +34,7 @@ struct slot {
 	struct channel *channel;
 	enum slot_state state;	  /* under channel->lock */
 	struct amux_batch *batch; /* NULL once cut off; under channel->lock */
-	struct page *dst;
+	struct page *dst, *src;
 	dma_addr_t dst_dma, src_dma;
 	size_t len;
 	u32 first, count; /* pairs */
@@ -147,6 +147,7 @@ static void slot_quarantine(struct slot *s)
 	u32 i;
 
 	run_hold(s->dst, s->len, true);
+	run_hold(s->src, s->len, true);
 	__module_get(THIS_MODULE);
 	for (i = s->first; i < s->first + s->count; i++)
 		b->pair[i]->state = PAIR_STUCK;
@@ -184,6 +185,7 @@ static void channel_proof(struct work_struct *work)
 			continue;
 		slot_unmap(s);
 		run_hold(s->dst, s->len, false);
+		run_hold(s->src, s->len, false);
 		set_busy(&sets[c->index], -1, 0);
 		spin_lock_irq(&c->lock);
 		s->state = SLOT_FREE;
@@ -338,6 +340,7 @@ int channel_submit(u32 dev, u32 engine_mask, struct amux_batch *b, struct page *
 		goto unlock;
 	ret = -EIO;
 	s->dst = dst;
+	s->src = src;
 	s->first = first;
 	s->count = count;
 	s->src_dma = dma_map_page(c->dev, src, 0, len, DMA_TO_DEVICE);

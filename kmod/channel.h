@@ -4,7 +4,7 @@
  * on them.  Any provider will do (idxd kernel WQs among them).
  *
  * A descriptor in flight is a *slot*, preallocated with its channel: it owns the DMA mappings
- * and, from the time-out on, a reference on the destination folio and on this module:
+ * and, from the time-out on, references on this module and on the folios of both sides:
  *
  *	FREE --submit--> FLYING --callback, not ABORTED--> answered --> FREE
  *	                   |  `---callback ABORTED-----------------.
@@ -14,6 +14,14 @@
  * hardware is quiet: the descriptor's own callback with a status other than ABORTED; a
  * terminate that the driver backs with device_synchronize(); or the driver being unbound from
  * the device (bus notifier).  A channel with a quarantined slot takes no new work.
+ *
+ *	held until the proof	so that
+ *	destination folios	nobody is given the memory that may still be written
+ *	source folios		nobody can migrate them: their reference count is not what
+ *				__migrate_folio() expects, so that it gives up with -EAGAIN
+ *				before it copies into the destination, in every pass and
+ *				whoever does the copying
+ *	this module		the callback has code to run
  *
  * Owner: module state.  Threads: acquire and release in process context under a mutex of
  * channel.c; submit from any migrating task; callbacks from interrupt thread or tasklet.
@@ -64,8 +72,8 @@ int channel_submit(u32 dev, u32 engine_mask, struct amux_batch *b, struct page *
 
 /*
  * Time-out: cut every slot of @b that is still in flight off from it and quarantine it with
- * references on all of its destination folios (pairs first .. first + count).  Afterwards no
- * callback touches @b.  Returns the number of slots cut off; the pairs concerned are STUCK.
+ * references on all folios of its pairs first .. first + count.  Afterwards no callback
+ * touches @b.  Returns the number of slots cut off; the pairs concerned are STUCK.
  */
 unsigned int channel_abandon(struct amux_batch *b);
 

@@ -2,14 +2,8 @@
 /*
  * context.c - see context.h.
  *
- * Which folios may be copied ahead of their turn?  Between our copy and the moment when
- * migrate_folio() freezes the reference count, nobody may write to the source.  An anonymous
- * folio that is locked, unmapped (its page table entries are migration entries) and has no
- * unexpected reference cannot be reached: whoever wants to pin or write goes through a page
- * table and waits for the migration entry.  A folio of a file can: memfd_pin_folios() pins
- * through the page cache without the folio lock, writes, unpins, and leaves no trace in the
- * reference count.  So only anonymous folios are copied ahead.  The folio whose turn it is may
- * be of any kind: that copy stands exactly where the kernel's own stands.
+ * Only what fit.h allows is copied ahead of its turn.  The folio whose turn it is may be of any
+ * kind: that copy stands exactly where the kernel's own stands.
  *
  * A mark (PAIR_COPIED) is good for one folio_mc_copy().
  */
@@ -23,6 +17,7 @@
 
 #include "batch.h"
 #include "context.h"
+#include "fit.h"
 #include "grant.h"
 #include "stats.h"
 
@@ -233,6 +228,16 @@ const struct context_call *context_call(const struct context *c)
 	return &c->call;
 }
 
+struct amux_pair *context_pairs(struct context *c)
+{
+	return c->record;
+}
+
+struct amux_batch *context_batch(struct context *c)
+{
+	return &c->batch;
+}
+
 /* The latest record of @src, or NULL. */
 static struct amux_pair *record_find(struct context *c, const struct folio *src)
 {
@@ -286,26 +291,6 @@ void context_forget(struct context *c, struct folio *dst)
 				c->record[i].state = PAIR_GONE;
 			return;
 		}
-}
-
-/* Why @p may not be copied ahead of its turn, or SKIP_COUNT if it may. */
-static enum stats_skip pair_unfit(const struct amux_pair *p)
-{
-	struct folio *src = p->src;
-
-	if (p->state != PAIR_RECORDED || !folio_test_locked(src) || !folio_test_locked(p->dst))
-		return SKIP_UNKNOWN;
-	if (folio_mapped(src))
-		return SKIP_MAPPED;
-	if (folio_test_private(src) || folio_test_writeback(src))
-		return SKIP_PRIVATE;
-#ifndef AMUX_TEST_KEEP_MARKS
-	if (!folio_test_anon(src) || folio_test_swapcache(src) || folio_test_hugetlb(src))
-		return SKIP_MAPPING;
-#endif
-	if (folio_ref_count(src) != folio_expected_ref_count(src) + 1)
-		return SKIP_REFS;
-	return SKIP_COUNT;
 }
 
 /*

@@ -11,7 +11,7 @@
  *	context_leave()
  *
  * A folio is copied ahead of its turn only if nobody can write to it until its turn comes:
- * context.c says which ones, and why.
+ * fit.h says which ones, and why.
  *
  * Owner: a pool allocated at load, never in reclaim.  A context belongs to one task from enter
  * to leave; calls nest (the inner call's context hides the outer one).  Finding the context of
@@ -24,6 +24,8 @@
 #include <linux/migrate_mode.h>
 #include <linux/types.h>
 
+struct amux_batch;
+struct amux_pair;
 struct context;
 
 /* The callbacks that the caller of migrate_pages() gave. */
@@ -52,5 +54,12 @@ void context_forget(struct context *c, struct folio *dst);
  * -EHWPOISON).  False: the caller copies with the original.
  */
 bool context_copy(struct context *c, struct folio *dst, struct folio *src, int *rc);
+
+/*
+ * For a provider that is handed its pairs and batches (offload.c): the memory of @c, which it
+ * then uses instead of context_record() .. context_copy().  BATCH_FOLIOS pairs.
+ */
+struct amux_pair *context_pairs(struct context *c);
+struct amux_batch *context_batch(struct context *c);
 
 #endif /* ACCELMUX_CONTEXT_H */

@@ -335,6 +335,14 @@ static void offer_predict(const struct amux_grant *g, const struct offer_ask *as
 	out->alone_ns = bps ? ns_of(bytes, bps) : out->cpu_ns;
 }
 
+/* A reason that is not known could be any: then the mask must leave out none. */
+static bool reason_granted(u32 mask, u8 reason)
+{
+	if (reason < AMUX_REASON_COUNT)
+		return mask & BIT(reason);
+	return !(~mask & (BIT(AMUX_REASON_COUNT) - 1));
+}
+
 static void offer_undo(const struct offer *o)
 {
 	grant_refund(o->dev, o->bytes);
@@ -411,7 +419,7 @@ int grant_offer(const struct offer_ask *ask, bool first, struct offer *out)
 		return what;
 	if (first && ask->pages < g.min_pages)
 		return AMUX_DECLINE_BELOW_MIN;
-	if (first && !(ask->reason < AMUX_REASON_COUNT && g.reason_mask & BIT(ask->reason)))
+	if (first && !reason_granted(g.reason_mask, ask->reason))
 		return AMUX_DECLINE_REASON;
 	what = offer_best(&g, ask, out, &load);
 	if (what == OFFER_ENGINE && first && g.flags & AMUX_GRANT_PREDICT &&

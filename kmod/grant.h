@@ -21,7 +21,7 @@
 enum { OFFER_ENGINE = AMUX_DECLINE_COUNT, OFFER_WAIT };
 
 struct offer_ask {
-	u8 reason; /* enum amux_reason or more: none of the mask */
+	u8 reason; /* enum amux_reason; more: not known, passes a mask of all reasons only */
 	u32 pages; /* of the whole batch */
 	u32 left;  /* pages neither submitted nor copied */
 	u32 run;   /* pages left of the contiguous run at the head */

@@ -77,7 +77,6 @@ typedef int migrate_pages_t(struct list_head *from, new_folio_t get, free_folio_
 typedef int migrate_pages_enum_t(struct list_head *from, new_folio_t get, free_folio_t put,
 				 unsigned long private, enum migrate_mode mode,
 				 enum migrate_reason reason, unsigned int *succeeded);
-typedef int folio_mc_copy_t(struct folio *dst, struct folio *src);
 
 static int migrate_pages_none(struct list_head *from, new_folio_t get, free_folio_t put,
 			      unsigned long private, enum migrate_mode mode, int reason,
@@ -86,13 +85,7 @@ static int migrate_pages_none(struct list_head *from, new_folio_t get, free_foli
 	return -ENOSYS;
 }
 
-static int folio_mc_copy_none(struct folio *dst, struct folio *src)
-{
-	return -ENOSYS;
-}
-
 DEFINE_STATIC_CALL(orig_migrate_pages, migrate_pages_none);
-DEFINE_STATIC_CALL(orig_folio_mc_copy, folio_mc_copy_none);
 
 static int hook_migrate_pages(struct list_head *from, new_folio_t get, free_folio_t put,
 			      unsigned long private, enum migrate_mode mode, int reason,
@@ -121,11 +114,6 @@ static int hook_migrate_pages(struct list_head *from, new_folio_t get, free_foli
 	return ret;
 }
 
-int copy_by_cpu(struct folio *dst, struct folio *src)
-{
-	return static_call(orig_folio_mc_copy)(dst, src);
-}
-
 static int hook_folio_mc_copy(struct folio *dst, struct folio *src)
 {
 	struct context *c = context_current();
@@ -133,7 +121,7 @@ static int hook_folio_mc_copy(struct folio *dst, struct folio *src)
 
 	if (c && context_copy(c, dst, src, &rc))
 		return rc;
-	return static_call(orig_folio_mc_copy)(dst, src);
+	return copy_by_cpu(dst, src);
 }
 
 static void notrace redirect_migrate_pages(unsigned long ip, unsigned long parent_ip,
@@ -237,7 +225,7 @@ static int hook_probe(void)
 	int ret;
 
 	/* What the kernel's headers declare is what we stand in for ... */
-	BUILD_BUG_ON(!__same_type(folio_mc_copy, folio_mc_copy_t));
+	BUILD_BUG_ON(!__same_type(folio_mc_copy, hook_folio_mc_copy));
 	BUILD_BUG_ON(!__same_type(migrate_pages, migrate_pages_t) &&
 		     !__same_type(migrate_pages, migrate_pages_enum_t));
 	BUILD_BUG_ON(HPAGE_PMD_NR > 512);
@@ -252,8 +240,7 @@ static int hook_probe(void)
 		return ret;
 	static_call_update(orig_migrate_pages,
 			   (migrate_pages_t *)(migrate_pages_target.site + MCOUNT_INSN_SIZE));
-	static_call_update(orig_folio_mc_copy,
-			   (folio_mc_copy_t *)(folio_mc_copy_target.site + MCOUNT_INSN_SIZE));
+	copy_set_original(folio_mc_copy_target.site + MCOUNT_INSN_SIZE);
 	return 0;
 }
 

@@ -41,10 +41,15 @@ static const struct migrate_provider *const candidates[] = {
 
 static int __init accelmux_init(void)
 {
-	const struct migrate_provider *chosen = candidates[0];
-	int ret;
+	const struct migrate_provider *chosen = NULL;
+	unsigned int i;
+	int ret = -EOPNOTSUPP;
 
-	ret = chosen->probe();
+	/* The first one that this kernel will do for. */
+	for (i = 0; ret && i < ARRAY_SIZE(candidates); i++) {
+		chosen = candidates[i];
+		ret = chosen->probe();
+	}
 	if (ret)
 		return ret;
 	batch_init();

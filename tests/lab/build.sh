@@ -14,28 +14,37 @@ headers_of()
 	fi
 }
 
-# module KERNEL SOURCE NAME [CFLAGS]: build SOURCE, install its .ko as O/lab/KERNEL/m/NAME.ko
+# module KERNEL SOURCE NAME [CFLAGS [API]]: build SOURCE, install its .ko as O/lab/KERNEL/m/NAME.ko
+# API: the source of a module built before, whose include/ declares what it exports
 module()
 {
-	kernel=$1 source=$2 name=$3 flags=${4:-}
+	kernel=$1 source=$2 name=$3 flags=${4:-} api=${5:-}
 	log=$O/lab/$kernel/build-$name.log
 	dir=/build-$$/$kernel/$name # of this run: several may share the root directory
 	rm -rf "$AMUX_LAB_DIR/root$dir"
 	mkdir -p "$AMUX_LAB_DIR/root$dir"
 	cp -r "$source"/. "$AMUX_LAB_DIR/root$dir"
+	with=""
+	if [ "$api" ]; then
+		cp -r "$api/include" "$AMUX_LAB_DIR/root$dir/api"
+		cp "$O/lab/$kernel/$(basename "$api").symvers" "$AMUX_LAB_DIR/root$dir/api/symvers"
+		with="AMUX_OFFLOAD_API=$dir/api KBUILD_EXTRA_SYMBOLS=$dir/api/symvers"
+	fi
 	# Headers of the newest kernels lack what C=2 needs: sparse runs where it can.
 	check=""
 	in_root test ! -e "$(headers_of "$kernel" | sed 's/amd64$/common/')/scripts/checker-valid.sh" ||
 		check=C=2
 	[ "$kernel" != 6.12 ] || check=C=2
+	# shellcheck disable=SC2086 # words
 	if ! in_root make -C "$(headers_of "$kernel")" M="$dir" W=1 $check AMUX_CFLAGS="$flags" \
-		AMUX_VERSION="$(cat "$top/VERSION")" modules >"$log" 2>&1 ||
+		AMUX_VERSION="$(cat "$top/VERSION")" $with modules >"$log" 2>&1 ||
 		grep -E 'warning|error:' "$log" >/dev/null; then
 		sed 's/^/    | /' "$log" >&2
 		return 1
 	fi
 	cp "$AMUX_LAB_DIR/root$dir/$(basename "$(ls "$AMUX_LAB_DIR/root$dir"/*.ko)")" \
 		"$O/lab/$kernel/m/$name.ko"
+	cp "$AMUX_LAB_DIR/root$dir/Module.symvers" "$O/lab/$kernel/$(basename "$source").symvers"
 	rm -rf "$AMUX_LAB_DIR/root/build-$$"
 }
 
@@ -79,4 +88,6 @@ lab_build()
 	module "$1" "$top/kmod" accelmux-wrongproto -DAMUX_TEST_WRONG_PROTO || return 1
 	module "$1" "$here/testdma" amux_testdma || return 1
 	module "$1" "$here/testhook" amux_testhook || return 1
+	module "$1" "$here/testoffload" amux_testoffload || return 1
+	module "$1" "$top/kmod" accelmux-offload "" "$here/testoffload" || return 1
 }
