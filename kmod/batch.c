@@ -79,6 +79,13 @@ struct cursor {
 	u32 tail;
 };
 
+void batch_take(struct amux_batch *b, struct amux_pair *p)
+{
+	p->batched = 1;
+	b->pair[b->n++] = p;
+	b->pages += p->pages;
+}
+
 static struct page *at_src(struct amux_batch *b, u32 i)
 {
 	return folio_page(b->pair[i]->src, 0);
@@ -321,7 +328,6 @@ void batch_copy(struct amux_batch *b)
 			o->declined[AMUX_DECLINE_ERROR] += p->pages;
 		} else {
 			p->state = PAIR_COPIED;
-			p->by_engine = 1;
 			o->engine_pages += p->pages;
 		}
 	}

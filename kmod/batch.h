@@ -36,6 +36,8 @@ struct amux_batch {
 	struct batch_outcome outcome;
 };
 
+/* Add @p, which is RECORDED; at most BATCH_FOLIOS. */
+void batch_take(struct amux_batch *b, struct amux_pair *p);
 /*
  * Copy what the grant allows; afterwards every pair's state tells what became of it (pair.h).
  * No descriptor refers to @b any more when it returns.  Takes no longer than twice the

@@ -33,7 +33,8 @@ struct context {
 	struct context_call call;
 	enum migrate_mode mode;
 	u8 reason; /* enum amux_reason; AMUX_REASON_COUNT: not in the ABI */
-	bool tried; /* the batch in progress has been looked at */
+	bool begun; /* the first folio_mc_copy() of the batch in progress has been seen */
+	bool tried; /* all of it has been looked at */
 	u16 n;	    /* records */
 	u16 turn;   /* the record whose turn is probably next */
 	u32 pages;  /* of all records */
@@ -156,6 +157,7 @@ struct context *context_enter(const struct context_call *call, enum migrate_mode
 	c->call = *call;
 	c->mode = mode;
 	c->reason = reason_of(reason);
+	c->begun = false;
 	c->tried = false;
 	c->n = 0;
 	c->turn = 0;
@@ -188,6 +190,7 @@ static void context_reset(struct context *c)
 	c->n = 0;
 	c->turn = 0;
 	c->pages = 0;
+	c->begun = false;
 	c->tried = false;
 }
 
@@ -243,7 +246,7 @@ static struct amux_pair *record_find(struct context *c, const struct folio *src)
 {
 	u16 i;
 
-	if (c->turn < c->n && c->record[c->turn].src == src && c->tried)
+	if (c->turn < c->n && c->record[c->turn].src == src && c->begun)
 		return &c->record[c->turn];
 	for (i = c->head[hash_ptr(src, SRC_BITS)]; i != NONE; i = c->chain[i])
 		if (c->record[i].src == src)
@@ -256,7 +259,7 @@ void context_record(struct context *c, struct folio *src, struct folio *dst)
 	struct amux_pair *p;
 	unsigned int h;
 
-	if (c->tried)
+	if (c->begun)
 		context_reset(c);
 	if (c->n < BATCH_FOLIOS) {
 		h = hash_ptr(src, SRC_BITS);
@@ -274,7 +277,7 @@ void context_record(struct context *c, struct folio *src, struct folio *dst)
 	p->dst = dst;
 	p->pages = folio_nr_pages(src);
 	p->state = PAIR_RECORDED;
-	p->by_engine = 0;
+	p->batched = 0;
 	p->rc = 0;
 	c->pages += p->pages;
 }
@@ -294,23 +297,15 @@ void context_forget(struct context *c, struct folio *dst)
 }
 
 /*
- * Put the batch together: @src, whose turn it is, and those after it in the list of unmapped
- * folios.  The head of that list lies on the stack of migrate_pages_batch(), that is ours.
+ * Add to the batch what comes after @first in the list of unmapped folios, as far as it is fit.
+ * The head of that list lies on the stack of migrate_pages_batch(), that is ours.
  */
 static void batch_collect(struct context *c, struct amux_pair *first)
 {
 	struct amux_batch *b = &c->batch;
-	struct list_head *at;
+	struct list_head *at = first->src->lru.next;
 	unsigned int steps;
 
-	b->n = 0;
-	b->pages = first->pages;
-	b->reason = c->reason;
-	b->mode = c->mode;
-	b->pair[b->n++] = first;
-	if (folio_test_hugetlb(first->src))
-		return;
-	at = first->src->lru.next;
 	for (steps = 1; steps < BATCH_FOLIOS && b->n < BATCH_FOLIOS; steps++, at = at->next) {
 		struct amux_pair *p;
 		enum stats_skip why;
@@ -319,35 +314,60 @@ static void batch_collect(struct context *c, struct amux_pair *first)
 			break;
 		p = record_find(c, list_entry(at, struct folio, lru));
 		why = p ? pair_unfit(p) : SKIP_UNKNOWN;
-		if (why != SKIP_COUNT) {
-			stats_skip(why);
-			if (p && p->state == PAIR_RECORDED)
-				stats_single(c->reason, p->pages);
+		if (why == SKIP_COUNT) {
+			batch_take(b, p);
 			continue;
 		}
-		b->pair[b->n++] = p;
-		b->pages += p->pages;
+		stats_skip(why);
+		if (p && p->state == PAIR_RECORDED)
+			stats_single(c->reason, p->pages);
 	}
+}
+
+/*
+ * It is the turn of @p, and the folios after it have not been looked at.  If it is fit to be
+ * copied ahead it leads a batch of all that are.  If not, it must not wait for others: a large
+ * one is a batch of its own, a small one is left to the CPU, and the next folio may lead.
+ */
+static void batch_try(struct context *c, struct amux_pair *p)
+{
+	struct amux_batch *b = &c->batch;
+	bool leads = pair_unfit(p) == SKIP_COUNT;
+
+	if (c->pages < grant_min_pages()) {
+		c->tried = true;
+		stats_declined(c->reason, c->pages);
+		return;
+	}
+	if (!leads && p->pages < grant_min_pages()) {
+		stats_single(c->reason, p->pages);
+		return;
+	}
+	batch_close(b);
+	b->arrival_ns = ktime_get_ns();
+	b->n = 0;
+	b->pages = 0;
+	b->reason = c->reason;
+	b->mode = c->mode;
+	batch_take(b, p);
+	if (leads) {
+		c->tried = true;
+		batch_collect(c, p);
+	}
+	batch_copy(b);
 }
 
 bool context_copy(struct context *c, struct folio *dst, struct folio *src, int *rc)
 {
 	struct amux_pair *p = record_find(c, src);
 
+	c->begun = true;
 	if (!p || p->dst != dst) {
 		stats_single(c->reason, folio_nr_pages(src));
 		return false;
 	}
-	if (p->state == PAIR_RECORDED && !c->tried) {
-		c->tried = true;
-		if (c->pages < grant_min_pages()) {
-			stats_declined(c->reason, c->pages);
-		} else {
-			c->batch.arrival_ns = ktime_get_ns();
-			batch_collect(c, p);
-			batch_copy(&c->batch);
-		}
-	}
+	if (p->state == PAIR_RECORDED && !c->tried)
+		batch_try(c, p);
 	c->turn = p - c->record + 1;
 	switch (p->state) {
 	case PAIR_COPIED:
@@ -361,7 +381,7 @@ bool context_copy(struct context *c, struct folio *dst, struct folio *src, int *
 		*rc = -EBUSY;
 		return true;
 	default:
-		if (!c->batch.open)
+		if (!p->batched)
 			return false;
 		*rc = batch_copy_late(&c->batch, p);
 		return true;

@@ -89,8 +89,7 @@ static void batch_fill(struct amux_batch *b, struct amux_pair *pair, unsigned in
 			stats_single(b->reason, pair[i].pages);
 			continue;
 		}
-		b->pair[b->n++] = &pair[i];
-		b->pages += pair[i].pages;
+		batch_take(b, &pair[i]);
 	}
 }
 

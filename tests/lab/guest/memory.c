@@ -122,10 +122,14 @@ int memory_make(struct memory *m, enum kind kind, size_t bytes, bool scattered)
 	return ret;
 }
 
-static unsigned long ksm_merged(void)
+static unsigned long ksm_number(const char *name)
 {
+	char path[128];
 	unsigned long n = 0;
-	FILE *f = fopen(KSM "pages_sharing", "r");
+	FILE *f;
+
+	snprintf(path, sizeof(path), KSM "%s", name);
+	f = fopen(path, "r");
 
 	if (f && fscanf(f, "%lu", &n) != 1)
 		n = 0;
@@ -144,10 +148,18 @@ static int ksm_merge(struct memory *m)
 	    file_write(KSM "run", "1"))
 		return -EOPNOTSUPP;
 	file_write(KSM "smart_scan", "0"); /* not to pass over what did not merge at once */
-	for (int i = 0; i < 2000 && ksm_merged() < want; i++)
+	for (int i = 0; i < 2000 && ksm_number("pages_sharing") < want; i++)
 		sleep_ms(50);
 	file_write(KSM "run", "0");
-	return ksm_merged() < want ? -ETIMEDOUT : 0;
+	if (ksm_number("pages_sharing") < want) {
+		static const char *const name[] = { "pages_shared", "pages_sharing",
+						    "pages_unshared", "pages_volatile",
+						    "pages_skipped", "full_scans" };
+		for (size_t i = 0; i < sizeof(name) / sizeof(*name); i++)
+			printf("# %s %lu\n", name[i], ksm_number(name[i]));
+		return -ETIMEDOUT;
+	}
+	return 0;
 }
 
 static int pin(struct memory *m)
