@@ -310,3 +310,17 @@ void batch_copy(struct amux_batch *b)
 	o.end_ns = ktime_get_ns();
 	stats_batch(&o);
 }
+
+void batch_trace(struct amux_batch *b)
+{
+	struct batch_outcome o = {
+		.reason = b->reason,
+		.folios = b->n,
+		.pages = b->pages,
+		.runs = count_runs(b),
+		.cpu_pages = b->pages,
+		.arrival_ns = b->arrival_ns,
+	};
+
+	stats_trace(&o);
+}

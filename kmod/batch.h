@@ -38,6 +38,8 @@ struct amux_batch {
  * CPU's.  No descriptor refers to @b any more when it returns.
  */
 void batch_copy(struct amux_batch *b);
+/* Only trace it: all of it is left to folio_mc_copy(), and it is no part of the demand. */
+void batch_trace(struct amux_batch *b);
 
 /* channel.c: pairs first .. first + count of @b were answered with @status (callback context,
  * before b->flying falls). */

@@ -289,8 +289,9 @@ static enum stats_skip pair_unfit(const struct amux_pair *p)
 /*
  * Put the batch together: @src, whose turn it is, and those after it in the list of unmapped
  * folios.  The head of that list lies on the stack of migrate_pages_batch(), that is ours.
+ * @count: what is passed over is counted (not for a batch that is counted as a whole already).
  */
-static void batch_collect(struct context *c, struct amux_pair *first)
+static void batch_collect(struct context *c, struct amux_pair *first, bool count)
 {
 	struct amux_batch *b = &c->batch;
 	struct list_head *at;
@@ -313,6 +314,8 @@ static void batch_collect(struct context *c, struct amux_pair *first)
 		p = record_find(c, list_entry(at, struct folio, lru));
 		why = p ? pair_unfit(p) : SKIP_UNKNOWN;
 		if (why != SKIP_COUNT) {
+			if (!count)
+				continue;
 			stats_skip(why);
 			if (p && p->state == PAIR_RECORDED)
 				stats_single(c->reason, p->pages);
@@ -335,9 +338,14 @@ bool context_copy(struct context *c, struct folio *dst, struct folio *src, int *
 		c->tried = true;
 		if (c->pages < grant_min_pages()) {
 			stats_declined(c->reason, c->pages);
+			if (stats_tracing()) {
+				c->batch.arrival_ns = ktime_get_ns();
+				batch_collect(c, p, false);
+				batch_trace(&c->batch);
+			}
 		} else {
 			c->batch.arrival_ns = ktime_get_ns();
-			batch_collect(c, p);
+			batch_collect(c, p, true);
 			batch_copy(&c->batch);
 		}
 	}
