@@ -46,7 +46,7 @@ START_TEST(good)
 				   "  1000\tsyscall 1024 9 2 # two folios\n"
 				   "1000 damon 1 0 1"),
 			 0);
-	ck_assert(!t.synthetic);
+	ck_assert_int_eq(t.source, TRACE_RECORDED);
 	ck_assert_uint_eq(t.n, 3);
 	ck_assert_uint_eq(t.max_pages, 1024);
 	ck_assert_uint_eq(t.period_ns, 1500);
@@ -73,7 +73,7 @@ static const struct {
 	{ "accelmux-trace 1 synthetic x y z\n", ":1: ", "header" },
 	{ "accelmux-trace 2 synthetic\n", ":1: ", "version '2': expected 1" },
 	{ "accelmux-trace 1 real\n",
-	  ":1: ", "provenance 'real': expected synthetic or recorded" },
+	  ":1: ", "provenance 'real': expected synthetic, recorded or paced" },
 	{ HEAD "0 mbind 512 0\n", ":2: ", "4 fields: expected 5" },
 	{ HEAD "0 mbind 512 0 1 9\n", ":2: ", "5 and more fields: expected 5" },
 	{ HEAD "\n-1 mbind 512 0 1\n", ":3: ", "time '-1': expected a number from 0" },
@@ -226,7 +226,7 @@ static void load_shipped(const char *name)
 START_TEST(shipped_are_synthetic)
 {
 	load_shipped(shipped[_i]);
-	ck_assert(t.synthetic);
+	ck_assert_int_eq(t.source, TRACE_SYNTHETIC);
 	ck_assert_uint_ge(t.n, 100);
 	trace_free(&t);
 }
