@@ -156,9 +156,14 @@ static int output_write(struct output *out, const struct args *a, const struct t
 			const char *notes)
 {
 	FILE *f = fdopen(out->fd, "w");
-	int ret = f && !ftruncate(out->fd, 0) ? trace_write(t, f, notes) : -errno;
+	int ret = f ? 0 : -errno;
 
-	if (f ? fclose(f) : close(out->fd))
+	/* EINVAL: no regular file, there is nothing to cut off. */
+	if (!ret && ftruncate(out->fd, 0) && errno != EINVAL)
+		ret = -errno;
+	if (!ret)
+		ret = trace_write(t, f, notes);
+	if ((f ? fclose(f) : close(out->fd)) && (!ret || ret == -EIO))
 		ret = -errno;
 	if (!ret)
 		return CLI_OK;

@@ -195,6 +195,213 @@ START_TEST(geometry)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- making traces */
+
+static const struct {
+	const char *line;
+	enum trace_line is;
+	struct trace_event e;
+	uint64_t lost;
+} lines[] = {
+	{ "         migload-123     [001] .....   12.345678: accelmux_batch: arrival_ns=12345 "
+	  "reason=mbind folios=512 pages=512 runs=7 engine=0 cpu=512 stuck=0 wait_ns=0 "
+	  "copy_ns=9",
+	  TRACE_LINE_BATCH,
+	  { 12345, 512, 512, 7, AMUX_REASON_MBIND },
+	  0 },
+	/* A task may be called anything, and other modules have other reasons. */
+	{ "a pages=9 reason=x-1 [0] ..... 1.0: accelmux_batch: arrival_ns=0 reason=other "
+	  "folios=1 "
+	  "pages=512 runs=1",
+	  TRACE_LINE_BATCH,
+	  { 0, 1, 512, 1, AMUX_REASON_COUNT },
+	  0 },
+	{ "CPU:1 [LOST 77 EVENTS]", TRACE_LINE_LOST, { 0 }, 77 },
+	{ "CPU:0 [LOST EVENTS]", TRACE_LINE_LOST, { 0 }, 1 },
+	{ "", TRACE_LINE_OTHER, { 0 }, 0 },
+	{ "# tracer: nop", TRACE_LINE_OTHER, { 0 }, 0 },
+	{ "x-1 [000] ..... 1.0: sched_switch: prev_comm=y", TRACE_LINE_OTHER, { 0 }, 0 },
+#define START "x-1 [000] ..... 1.0: accelmux_batch: "
+	{ START, TRACE_LINE_BAD, { 0 }, 0 },
+	{ START "arrival_ns=1 reason=mbind folios=512 pages=512", TRACE_LINE_BAD, { 0 }, 0 },
+	{ START "arrival_ns=1 reason=mbind folios=513 pages=513 runs=1",
+	  TRACE_LINE_BAD,
+	  { 0 },
+	  0 },
+	{ START "arrival_ns=1 reason=mbind folios=2 pages=1 runs=1", TRACE_LINE_BAD, { 0 }, 0 },
+	{ START "arrival_ns=1 reason=mbind folios=2 pages=2 runs=3", TRACE_LINE_BAD, { 0 }, 0 },
+	{ START "arrival_ns=1 reason=mbind folios=2 pages=2 runs=0", TRACE_LINE_BAD, { 0 }, 0 },
+	{ START "arrival_ns=-1 reason=mbind folios=2 pages=2 runs=1",
+	  TRACE_LINE_BAD,
+	  { 0 },
+	  0 },
+	{ START "arrival_ns=1 folios=2 pages=2 runs=1", TRACE_LINE_BAD, { 0 }, 0 },
+	{ START "arrival_ns=99999999999999999999 reason=mbind folios=2 pages=2 runs=1",
+	  TRACE_LINE_BAD,
+	  { 0 },
+	  0 },
+};
+
+START_TEST(events)
+{
+	const struct trace_event *want = &lines[_i].e;
+	struct trace_event e = { 0 };
+	uint64_t lost = 0;
+
+	ck_assert_int_eq(trace_event_parse(lines[_i].line, &e, &lost), lines[_i].is);
+	ck_assert_uint_eq(lost, lines[_i].lost);
+	if (lines[_i].is != TRACE_LINE_BATCH)
+		return;
+	ck_assert_uint_eq(e.arrival_ns, want->arrival_ns);
+	ck_assert_uint_eq(e.folios, want->folios);
+	ck_assert_uint_eq(e.pages, want->pages);
+	ck_assert_uint_eq(e.runs, want->runs);
+	ck_assert_uint_eq(e.reason, want->reason);
+}
+END_TEST
+
+/* Every event becomes batches that the reader takes, with all of its pages. */
+START_TEST(event_orders)
+{
+	static const struct {
+		uint32_t folios, pages, runs;
+		struct trace_batch first, second;
+		uint32_t n;
+	} cases[] = {
+		{ 5, 5, 2, { .pages = 5, .runs = 2 }, { 0 }, 1 },
+		{ 3, 1536, 3, { .pages = 1536, .runs = 3, .order = 9 }, { 0 }, 1 },
+		{ 12,
+		  10 + 1024,
+		  7,
+		  { .pages = 1024, .runs = 2, .order = 9 },
+		  { .pages = 10, .runs = 5 },
+		  2 },
+		{ 12,
+		  10 + 1024,
+		  1,
+		  { .pages = 1024, .runs = 1, .order = 9 },
+		  { .pages = 10, .runs = 1 },
+		  2 },
+		{ 1, 262144, 1, { .pages = 262144, .runs = 1, .order = 9 }, { 0 }, 1 },
+		/* 16 KiB each */
+		{ 20, 80, 20, { .pages = 80, .runs = 20 }, { 0 }, 1 },
+		{ 512,
+		  2048,
+		  256,
+		  { .pages = 512, .runs = 64 },
+		  { .pages = 512, .runs = 64 },
+		  4 },
+	};
+
+	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct trace_event e = { 7, cases[i].folios, cases[i].pages, cases[i].runs,
+					 AMUX_REASON_DAMON };
+		const struct trace_batch *want[] = { &cases[i].first, &cases[i].second };
+		struct trace made = { 0 };
+		uint32_t pages = 0;
+
+		ck_assert_int_eq(trace_event_add(&made, &e), 0);
+		ck_assert_uint_eq(made.n, cases[i].n);
+		for (uint32_t k = 0; k < made.n; k++) {
+			pages += made.batch[k].pages;
+			ck_assert_uint_eq(made.batch[k].time_ns, 7);
+			ck_assert_uint_eq(made.batch[k].reason, AMUX_REASON_DAMON);
+			if (k > 1)
+				continue;
+			ck_assert_uint_eq(made.batch[k].pages, want[k]->pages);
+			ck_assert_uint_eq(made.batch[k].runs, want[k]->runs);
+			ck_assert_uint_eq(made.batch[k].order, want[k]->order);
+		}
+		ck_assert_uint_eq(pages, cases[i].pages);
+		trace_free(&made);
+	}
+}
+END_TEST
+
+static void save_and_load(const struct trace *made)
+{
+	FILE *f;
+
+	write_file("", 0);
+	f = fopen(path, "w");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_eq(trace_write(made, f, "# a note\n"), 0);
+	fclose(f);
+	ck_assert_msg(!trace_load(&t, path, err, sizeof(err)), "%s", err);
+	unlink(path);
+	ck_assert_int_eq(t.source, made->source);
+	ck_assert_uint_eq(t.n, made->n);
+	ck_assert_int_eq(memcmp(t.batch, made->batch, made->n * sizeof(*made->batch)), 0);
+	trace_free(&t);
+}
+
+/* Any events at all, in any order: what is written can be read, and is the same. */
+START_TEST(any_events)
+{
+	struct trace made = { .source = TRACE_RECORDED };
+
+	srand(7);
+	for (unsigned int i = 0; i < 60; i++) {
+		struct trace_event e = { .arrival_ns = 1000000u + (unsigned int)rand() % 5000 };
+
+		e.folios = 1 + (uint32_t)rand() % 512;
+		e.pages = e.folios + (uint32_t)rand() % (e.folios * 511 + 1);
+		e.runs = 1 + (uint32_t)rand() % e.folios;
+		e.reason = (uint8_t)((uint32_t)rand() % AMUX_REASON_COUNT);
+		ck_assert_int_eq(trace_event_add(&made, &e), 0);
+	}
+	trace_sort(&made);
+	ck_assert_uint_eq(made.batch[0].time_ns, 0);
+	save_and_load(&made);
+	ck_assert_int_eq(trace_pace(&made, 5000000000, 1), 0);
+	made.source = TRACE_PACED;
+	save_and_load(&made);
+	trace_free(&made);
+}
+END_TEST
+
+START_TEST(sorted_is_stable)
+{
+	struct trace made = { 0 };
+	static const uint64_t times[] = { 50, 40, 50, 40, 90, 10, 10 };
+	static const uint32_t want[] = { 6, 7, 2, 4, 1, 3, 5 };
+
+	for (uint32_t i = 0; i < 7; i++) {
+		struct trace_batch b = { .time_ns = times[i], .pages = i + 1, .runs = 1 };
+
+		ck_assert_int_eq(trace_add(&made, &b), 0);
+	}
+	trace_sort(&made);
+	for (uint32_t i = 0; i < 7; i++)
+		ck_assert_uint_eq(made.batch[i].pages, want[i]);
+	ck_assert_uint_eq(made.batch[6].time_ns, 80);
+	trace_free(&made);
+}
+END_TEST
+
+START_TEST(paced)
+{
+	struct trace made = { 0 };
+	struct trace_batch b = { .pages = 512, .runs = 1 };
+	uint64_t before = 0;
+
+	for (unsigned int i = 0; i < 2000; i++)
+		ck_assert_int_eq(trace_add(&made, &b), 0);
+	ck_assert_int_eq(trace_pace(&made, 2097152000, 9), 0); /* 1 ms each */
+	for (uint32_t i = 1; i < made.n; i++) {
+		uint64_t gap = made.batch[i].time_ns - before;
+
+		before = made.batch[i].time_ns;
+		ck_assert_msg(gap >= 500000 && gap <= 1500000, "%u after %llu", i,
+			      (unsigned long long)gap);
+	}
+	ck_assert_uint_gt(before, 1900000000);
+	ck_assert_uint_lt(before, 2100000000);
+	ck_assert_int_eq(trace_pace(&made, 1, 9), -ERANGE);
+	trace_free(&made);
+}
+END_TEST
+
 /* ------------------------------------------------------------- shipped traces */
 
 /* tests/traces, seen from this file. */
@@ -309,6 +516,11 @@ int main(void)
 	tcase_add_test(tc, odd_files);
 	tcase_add_test(tc, too_many);
 	tcase_add_test(tc, geometry);
+	tcase_add_loop_test(tc, events, 0, (int)(sizeof(lines) / sizeof(lines[0])));
+	tcase_add_test(tc, event_orders);
+	tcase_add_test(tc, any_events);
+	tcase_add_test(tc, sorted_is_stable);
+	tcase_add_test(tc, paced);
 	tcase_add_loop_test(tc, shipped_are_synthetic, 0,
 			    (int)(sizeof(shipped) / sizeof(shipped[0])));
 	tcase_add_test(tc, shipped_have_the_shape_seen);

@@ -168,10 +168,10 @@ static int migrate_process(unsigned int round)
 	return syscall(SYS_migrate_pages, 0, 8 * sizeof(from), &from, &to) < 0 ? -errno : 0;
 }
 
-/* Holes, so that there is something to compact: every other page of a large area. */
-static int fragment_and_compact(bool by_daemon)
+/* Holes, so that there is something to compact: one page of two, or of four, of a large area. */
+static int fragment_and_compact(bool by_daemon, unsigned int round)
 {
-	size_t bytes = 128ul << 20;
+	size_t bytes = 128ul << 20, every = round % 2 ? 4 : 2;
 	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (p == MAP_FAILED)
@@ -179,8 +179,8 @@ static int fragment_and_compact(bool by_daemon)
 	madvise(p, bytes, MADV_NOHUGEPAGE);
 	for (size_t i = 0; i < bytes; i += PAGE)
 		p[i] = 1;
-	for (size_t i = 0; i < bytes; i += 4 * PAGE)
-		madvise(p + i, 3 * PAGE, MADV_DONTNEED);
+	for (size_t i = 0; i < bytes; i += every * PAGE)
+		madvise(p + i, (every - 1) * PAGE, MADV_DONTNEED);
 	if (by_daemon) {
 		file_write("/proc/sys/vm/compaction_proactiveness", "100");
 		sleep_ms(3000);
@@ -218,6 +218,8 @@ static int damon_move(unsigned int round)
 		}
 	if (f)
 		fclose(f);
+	/* Where the kernel has it, it keeps DAMON to itself. */
+	file_write("/sys/module/damon_stat/parameters/enabled", "N");
 	ret = damon_set("nr_kdamonds", "1");
 	if (ret)
 		return ret;
@@ -298,7 +300,7 @@ int move_by(enum way way, struct memory *m, unsigned int round)
 		return 0;
 	case WAY_COMPACT:
 	case WAY_KCOMPACTD:
-		return fragment_and_compact(way == WAY_KCOMPACTD);
+		return fragment_and_compact(way == WAY_KCOMPACTD, round);
 	case WAY_DAMON:
 		return damon_move(round);
 	case WAY_OFFLINE:

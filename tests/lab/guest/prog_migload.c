@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
  * migload SECONDS MIB [WAY [KIND]] - a migration load for shell tests: memory of KIND (move.h;
- * anon) moved by WAY (move.h, or numa_balancing; move_pages) to and fro between two nodes, with
- * a writer and a reader.  Prints pages moved or asked to; exit 1 if the content went wrong or
- * this guest cannot do it.
+ * anon) moved by WAY (move.h, or numa_balancing; move_pages) to and fro between two nodes, at
+ * least once, with a writer and a reader.  Prints pages moved or asked to; exit 1 if the content
+ * went wrong or this guest cannot do it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,8 +65,9 @@ int main(int argc, char **argv)
 		fprintf(stderr, "migload: no memory\n");
 		return 1;
 	}
-	for (; !ret && time(NULL) < end; rounds++)
+	do
 		ret = way == WAY_NUMA ? balance(&m) : move_by((enum way)way, &m, rounds);
+	while (++rounds && !ret && time(NULL) < end);
 	bad = pages_finish(&p);
 	printf("%lu pages moved, %lu bad\n", rounds * (bytes / PAGE), bad);
 	if (ret)
