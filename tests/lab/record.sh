@@ -35,6 +35,7 @@ lab_record()
 	rm -rf "$recorded"
 	mkdir -p "$recorded"
 	pack "$1" || return 1
+	# shellcheck disable=SC2034 # boot.sh looks at it
 	AMUX_LAB_DISK=$recorded/disk
 	: "${AMUX_LAB_TIMEOUT:=1800}"
 	boot "$1" "amux.tests=trace AMUX_LAB_RECORD=1"

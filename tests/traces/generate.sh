@@ -41,13 +41,12 @@ mixed()
 	function random(n) { seed = seed * 48271 % 2147483647; return seed % n }
 
 	FNR == 1 { name = FILENAME; sub(/\.trace$/, "", name) }
-	/^# recorded on / { on[$0] = 1 }
+	/^# recorded on / { sub(/,.*/, ""); on = $0 }
 	/^[0-9]/ { line[name, n[name]++] = $2 " " $3 " " $4 " " $5 }
 	END {
 		print "# SPDX-License-Identifier: MIT"
 		print "# mixed.trace: made by generate.sh of the recorded ones"
-		for (o in on)
-			print o
+		print on
 		print "accelmux-trace 1 paced"
 		for (i = 0; i < batches; i++) {
 			r = random(100)

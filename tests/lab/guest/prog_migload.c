@@ -2,8 +2,8 @@
 /*
  * migload SECONDS MIB [WAY [KIND]] - a migration load for shell tests: memory of KIND (move.h;
  * anon) moved by WAY (move.h, or numa_balancing; move_pages) to and fro between two nodes, at
- * least once, with a writer and a reader.  Prints pages moved or asked to; exit 1 if the content
- * went wrong or this guest cannot do it.
+ * least once, with a writer and a reader.  Prints pages moved or asked to; exit 1 if the
+ * content went wrong or this guest cannot do it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,8 +37,10 @@ static int balance(struct memory *m)
 
 	file_write(SCHED "scan_delay_ms", "100");
 	file_write(SCHED "scan_period_min_ms", "100");
+	file_write(SCHED "scan_period_max_ms", "500");
 	move_to_node(m->base, m->bytes, 1);
 	sleep_ms(3000);
+	file_write("/proc/sys/kernel/numa_balancing", "0");
 	return ret;
 }
 

@@ -16,9 +16,9 @@ result()
 	fi
 }
 
-seconds=3 fresh=8
+seconds=3 fresh=2
 [ -z "$AMUX_LAB_QUICK" ] || seconds=1
-[ -z "$AMUX_LAB_RECORD" ] || seconds=15 fresh=60
+[ -z "$AMUX_LAB_RECORD" ] || seconds=15 fresh=20
 tracing=/sys/kernel/tracing
 
 # hooked: is folio_mc_copy() redirected?
@@ -68,7 +68,7 @@ record()
 		# shellcheck disable=SC2086 # words
 		set -- $load
 		time=$seconds
-		[ "$load" != fresh ] || { time=0 && set -- mbind anon 16; }
+		[ "$load" != fresh ] || { time=0 && set -- mbind anon 64; }
 		/t/migload "$time" "$3" "$1" "$2" >/tmp/load 2>&1 || bad="$bad $1: $(cat /tmp/load)"
 	done
 	recorder_stop || bad="$bad exit $?"
@@ -105,8 +105,11 @@ accelmux trace record /tmp/none.trace >/tmp/said 2>&1
 	[ ! -e /tmp/none.trace ]
 result $? "without the module: $(cat /tmp/said)"
 
+# Else it brings back at once what is moved away from the CPUs.
+echo 0 >/proc/sys/kernel/numa_balancing
 insmod /m/accelmux.ko default=cpu && not hooked
 result $? "the module loads, and does not look at any page"
+# shellcheck disable=SC2046 # words
 record mbind $(yes fresh | head -n $fresh) "mbind anon 16"
 shape mbind mbind "p == 512 && o == 0" 80 "512 pages a batch"
 becomes not hooked
@@ -115,14 +118,14 @@ result $? "when nobody records it looks at no page"
 result $? "the tracefs instance is gone"
 record syscall "move_pages anon 16" "move_pages anon 16"
 shape syscall syscall "p == 512 && o == 0" 80 "512 pages a batch"
-record compaction "compact_memory anon 4" "kcompactd anon 4"
+record compaction "compact_memory anon 4" "kcompactd anon 4" "compact_memory anon 4"
 shape compaction compaction "p >= 32 && p <= 512" 90 "32 pages a batch or more"
 shape compaction compaction "r > 0.9" 80 "hardly anything contiguous"
-record damon "DAMON anon $((fresh * 2))"
-shape damon damon "p >= 256" 70 "256 pages a batch or more"
+record damon "DAMON anon 40"
+shape damon damon "p >= 128" 80 "128 pages a batch or more"
 record demotion "demotion anon 32"
 shape demotion demotion "p < 128" 80 "fewer than 128 pages a batch"
-record thp "move_pages THP 32" "mbind THP 32" "numa_balancing THP 32"
+record thp "numa_balancing THP 64" "move_pages THP 32" "mbind THP 32"
 shape thp syscall "o == 9 && p % 512 == 0" 80 "2 MiB folios"
 shape thp numa_misplaced "o == 9 && p == 512" 50 "one 2 MiB folio a batch"
 
