@@ -355,11 +355,8 @@ static int record_read(struct recorder *r)
 static int record_run(struct recorder *r)
 {
 	uint64_t end = clock_ns() + r->args->time_ns;
-	struct sigaction sa = { .sa_handler = on_signal };
 	int ret = 0;
 
-	sigaction(SIGINT, &sa, NULL);
-	sigaction(SIGTERM, &sa, NULL);
 	while (!ret && !stopped && !r->full && clock_ns() < end) {
 		nanosleep(&(struct timespec){ .tv_nsec = LOOK_NS }, NULL);
 		ret = record_read(r);
@@ -460,6 +457,7 @@ static int trace_record(const struct cli *cli)
 	struct args a = { .what = "trace record",
 			  .time_ns = 10 * NSEC_PER_SEC,
 			  .max = TRACE_BATCHES };
+	struct sigaction sa = { .sa_handler = on_signal };
 	struct recorder *r;
 	struct output out;
 	uint64_t lost;
@@ -479,6 +477,9 @@ static int trace_record(const struct cli *cli)
 	}
 	r->args = &a;
 	r->pipe = -1;
+	/* Before there is anything that would be left behind. */
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
 	code = instance_open(r);
 	if (!code)
 		code = record_run(r);
