@@ -43,6 +43,8 @@ LDFLAGS  += $(SANFLAGS) -pthread
 CLIENT_SRC   := $(sort $(wildcard client/*.c))
 POLICY_SRC   := $(sort $(wildcard policies/*.c))
 CLI_SRC      := $(sort $(wildcard broker/cli*.c))
+# What the command shares with the broker.
+CLI_SHARED   := broker/trace.c broker/trace_write.c
 DAEMON_SRC   := broker/main.c
 BROKER_SRC   := $(filter-out $(CLI_SRC) $(DAEMON_SRC),$(sort $(wildcard broker/*.c))) $(POLICY_SRC) \
                 client/crc.c
@@ -105,7 +107,7 @@ $(O)/accelmuxd: $(call obj,$(DAEMON_SRC)) $(O)/libbroker.a
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(BROKER_LD)
 
-$(O)/accelmux: $(call obj,$(CLI_SRC)) $(O)/libaccelmux.a
+$(O)/accelmux: $(call obj,$(CLI_SRC) $(CLI_SHARED)) $(O)/libaccelmux.a
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(CLI_LD)
 

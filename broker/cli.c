@@ -22,6 +22,11 @@ static const char help[] =
 	"  bench [--op copy|noop|fill|compare|crc32c] [--size 64K] [--depth 32] [--time 2s]\n"
 	"        [--name NAME] [--verify] [--engine-only]\n"
 	"                                  measure copies through the broker\n"
+	"  trace record FILE [--time 10s] [--max N] [--force]\n"
+	"                                  record the kernel module's batches (root)\n"
+	"  trace show FILE                 what is in a trace\n"
+	"  trace pace IN OUT --rate 5G [--seed N] [--force]\n"
+	"                                  the same batches at other times\n"
 	"\n"
 	"Options:\n"
 	"  --socket CONTROL  the control socket; else $ACCELMUX_CONTROL, else the user's own\n"
@@ -37,6 +42,7 @@ static const struct {
 } commands[] = {
 	{ "status", cli_status }, { "tenants", cli_tenants }, { "devices", cli_devices },
 	{ "policy", cli_policy }, { "bench", cli_bench },
+	{ "trace", cli_trace },
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -100,7 +106,7 @@ int main(int argc, char **argv)
 		if (code < 0)
 			code = cli_fail(CLI_USAGE,
 					"'%s': expected one of: status, tenants, devices, "
-					"policy, bench",
+					"policy, bench, trace",
 					cli.argv[0]);
 	}
 	/* Output that did not arrive (a full disk, a closed pipe) is no success. */

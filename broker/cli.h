@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * cli.h - what the files of the `accelmux` command share.  The command links libaccelmux and
- * jansson alone and knows the broker by its two sockets.
+ * jansson alone (and trace*.c) and knows the broker by its two sockets.
  *
  * One thread.  Commands return the process's exit code and have then printed one line on
  * standard error if it is not CLI_OK.
@@ -31,12 +31,13 @@ struct cli {
 /* cli.c: print "accelmux: ..." on standard error and return @code. */
 int cli_fail(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* cli_status.c, cli_policy.c, cli_bench.c: the commands. */
+/* cli_status.c, cli_policy.c, cli_bench.c, cli_trace.c: the commands. */
 int cli_status(const struct cli *cli);
 int cli_tenants(const struct cli *cli);
 int cli_devices(const struct cli *cli);
 int cli_policy(const struct cli *cli);
 int cli_bench(const struct cli *cli);
+int cli_trace(const struct cli *cli);
 
 /* cli_rpc.c: call @method with @params (consumed; NULL: none).  CLI_OK and *@result, the
  * caller's to json_decref(). */
@@ -45,8 +46,9 @@ int cli_call(const struct cli *cli, const char *method, json_t *params, json_t *
 /* cli_rpc.c: write @result to standard output, for --json. */
 int cli_print_json(const json_t *result);
 
-/* cli_units.c: parse "64K" (1024) or "2s", "5ms"; false if it is no such thing. */
+/* cli_units.c: parse "64K" (1024), "5G" (1e9) or "2s", "5ms"; false if it is no such thing. */
 bool cli_parse_bytes(const char *text, uint64_t *out);
+bool cli_parse_rate(const char *text, uint64_t *out_bps);
 bool cli_parse_time(const char *text, uint64_t *out_ns);
 
 /* cli_units.c: for people.  Each returns @buf, CLI_CELL bytes. */

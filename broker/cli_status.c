@@ -66,12 +66,14 @@ static void reasons_cell(struct cli_table *t, json_t *reasons)
 
 static void print_kernel(const json_t *class)
 {
+	const char *trace = cli_string(class, "trace");
+
 	if (!json_is_true(json_object_get(class, "present"))) {
 		printf("Kernel       %s\n", cli_string(class, "source"));
 		return;
 	}
-	printf("Kernel       %s, grant %s, %llu batches, %llu mismatches\n",
-	       cli_string(class, "source"),
+	printf("Kernel       %s%s%s%s, grant %s, %llu batches, %llu mismatches\n",
+	       cli_string(class, "source"), *trace ? " (" : "", trace, *trace ? ")" : "",
 	       json_is_true(json_object_get(class, "grant_enabled")) ? "enabled" : "disabled",
 	       (unsigned long long)cli_int(class, "requests"),
 	       (unsigned long long)cli_int(class, "mismatches"));

@@ -24,7 +24,8 @@ static bool parse_number(const char *text, uint64_t *out, const char **rest)
 	return !errno;
 }
 
-bool cli_parse_bytes(const char *text, uint64_t *out)
+/* A number, times @step for K, and so on. */
+static bool parse_scaled(const char *text, uint64_t step, uint64_t *out)
 {
 	static const char suffixes[] = "KMG";
 	const char *rest, *suffix;
@@ -36,9 +37,20 @@ bool cli_parse_bytes(const char *text, uint64_t *out)
 		suffix = strchr(suffixes, *rest);
 		if (!suffix || rest[1])
 			return false;
-		scale = 1ull << (10 * (suffix - suffixes + 1));
+		for (const char *s = suffixes; s <= suffix; s++)
+			scale *= step;
 	}
 	return !__builtin_mul_overflow(*out, scale, out);
+}
+
+bool cli_parse_bytes(const char *text, uint64_t *out)
+{
+	return parse_scaled(text, 1024, out);
+}
+
+bool cli_parse_rate(const char *text, uint64_t *out_bps)
+{
+	return parse_scaled(text, 1000, out_bps);
 }
 
 bool cli_parse_time(const char *text, uint64_t *out_ns)

@@ -256,7 +256,11 @@ static void write_kernel(FILE *f, const struct snapshot *s)
 	const struct report_kernel *k = &s->kernel;
 
 	family(f, "kernel_", "info", "gauge", "Where the kernel class comes from.");
-	sample(f, "kernel_", "info", "source", k->source);
+	fputs("accelmux_kernel_info{source=\"", f);
+	label(f, k->source);
+	if (*k->trace)
+		fprintf(f, "\",trace=\"%s", k->trace);
+	fputs("\"} ", f);
 	count(f, 1);
 	if (!k->present)
 		return;

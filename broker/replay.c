@@ -147,3 +147,8 @@ uint64_t replay_mismatches(const struct replay *r)
 {
 	return amux_load_relaxed(&r->mover.mismatches);
 }
+
+const char *replay_provenance(const struct replay *r)
+{
+	return trace_sources[r->trace.source];
+}

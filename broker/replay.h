@@ -48,5 +48,7 @@ void replay_stop(struct replay *r);
 void replay_close(struct replay *r);
 /* Pages that differed after their copy; must be 0. */
 uint64_t replay_mismatches(const struct replay *r);
+/* What the trace's header says of where it comes from: "synthetic", "recorded", "paced". */
+const char *replay_provenance(const struct replay *r);
 
 #endif /* BROKER_REPLAY_H */

@@ -89,6 +89,7 @@ void report_kernel(struct broker *b, struct report_kernel *out)
 	_Static_assert(AMUX_GRANT_HIST == HIST_BUCKETS, "one kind of histogram");
 	memset(out, 0, sizeof(*out));
 	out->source = source;
+	out->trace = broker_kernel_trace(b);
 	if (!link)
 		return;
 	d = link->demand;
@@ -276,10 +277,10 @@ static json_t *kernel_json(struct broker *b)
 	for (unsigned int i = 0; i < AMUX_DECLINE_COUNT; i++)
 		pages += k.declined_pages[i];
 	return json_pack(
-		"{s:s, s:b, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o,"
+		"{s:s, s:b, s:o, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o,"
 		" s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}",
-		"class", "kernel", "present", 1, "source", text(k.source), "grant_enabled",
-		(int)k.enabled, "grant_age_ns", num(k.grant_age_ns), "mismatches",
+		"class", "kernel", "present", 1, "source", text(k.source), "trace", k.trace,
+		"grant_enabled", (int)k.enabled, "grant_age_ns", num(k.grant_age_ns), "mismatches",
 		num(k.mismatches), "requests", num(k.batches), "engine_requests",
 		num(k.engine_batches), "arrived_bytes", num(k.arrived_bytes), "finished_bytes",
 		num(k.finished_bytes), "engine_bytes", num(k.engine_bytes), "cpu_bytes",

@@ -20,6 +20,7 @@
 struct report_kernel {
 	bool present;
 	const char *source; /* "none", "replay:FILE" */
+	const char *trace;  /* provenance of what is replayed, or "" */
 	bool enabled;	    /* the grant says so */
 	uint64_t grant_age_ns;
 	uint64_t mismatches;

@@ -125,6 +125,11 @@ uint64_t broker_kernel_mismatches(struct broker *b)
 	return b->replay ? replay_mismatches(b->replay) : 0;
 }
 
+const char *broker_kernel_trace(struct broker *b)
+{
+	return b->replay ? replay_provenance(b->replay) : "";
+}
+
 const struct amux_policy_ops *broker_policy(struct broker *b, const uint64_t **values)
 {
 	*values = b->values;

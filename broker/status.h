@@ -59,6 +59,8 @@ unsigned int broker_tenant(struct broker *b, unsigned int i, struct status_tenan
 /* The kernel class: its demand page and grant, or NULL; @source is "replay:FILE" or "none". */
 const struct grant_link *broker_kernel(struct broker *b, const char **source);
 uint64_t broker_kernel_mismatches(struct broker *b);
+/* Where the replayed trace comes from ("synthetic", ...); "" if nothing is replayed. */
+const char *broker_kernel_trace(struct broker *b);
 
 /* Policy in the config's or the last `policy set`'s sense, and its parameter values. */
 const struct amux_policy_ops *broker_policy(struct broker *b, const uint64_t **values);

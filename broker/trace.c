@@ -13,11 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAGIC	    "accelmux-trace"
-#define VERSION	    "1"
-#define FIELDS	    5
-#define LINE_LEN    256
-#define TIME_MAX_NS (6 * 3600 * 1000000000ull)
+#define FIELDS 5
 
 const char *const trace_reasons[AMUX_REASON_COUNT] = {
 	[AMUX_REASON_COMPACTION] = "compaction",
@@ -30,6 +26,12 @@ const char *const trace_reasons[AMUX_REASON_COUNT] = {
 	[AMUX_REASON_LONGTERM_PIN] = "longterm_pin",
 	[AMUX_REASON_DEMOTION] = "demotion",
 	[AMUX_REASON_DAMON] = "damon",
+};
+
+const char *const trace_sources[TRACE_SOURCES] = {
+	[TRACE_SYNTHETIC] = "synthetic",
+	[TRACE_RECORDED] = "recorded",
+	[TRACE_PACED] = "paced",
 };
 
 /* Where the parser stands, for its errors. */
@@ -103,18 +105,20 @@ static unsigned int split_words(char *line, char **word, unsigned int max)
 
 static int parse_header(const struct parser *p, char **word, unsigned int n, struct trace *t)
 {
-	if (n != 3 || strcmp(word[0], MAGIC))
+	if (n != 3 || strcmp(word[0], TRACE_MAGIC))
 		return parse_error(p,
-				   "header '%.40s': expected '" MAGIC " " VERSION
-				   " synthetic' or '... recorded'",
+				   "header '%.40s': expected '" TRACE_MAGIC " " TRACE_VERSION
+				   " synthetic', '... recorded' or '... paced'",
 				   word[0]);
-	if (strcmp(word[1], VERSION))
-		return parse_error(p, "version '%.40s': expected " VERSION, word[1]);
-	t->synthetic = !strcmp(word[2], "synthetic");
-	if (!t->synthetic && strcmp(word[2], "recorded"))
-		return parse_error(p, "provenance '%.40s': expected synthetic or recorded",
-				   word[2]);
-	return 0;
+	if (strcmp(word[1], TRACE_VERSION))
+		return parse_error(p, "version '%.40s': expected " TRACE_VERSION, word[1]);
+	for (unsigned int i = 0; i < TRACE_SOURCES; i++)
+		if (!strcmp(word[2], trace_sources[i])) {
+			t->source = (enum trace_source)i;
+			return 0;
+		}
+	return parse_error(p, "provenance '%.40s': expected synthetic, recorded or paced",
+			   word[2]);
 }
 
 static int parse_batch(const struct parser *p, char **word, unsigned int n, uint64_t prev_ns,
@@ -127,7 +131,7 @@ static int parse_batch(const struct parser *p, char **word, unsigned int n, uint
 		return parse_error(
 			p, "%u%s fields: expected %u, TIME_NS REASON PAGES ORDER RUNS",
 			n > FIELDS ? FIELDS : n, n > FIELDS ? " and more" : "", FIELDS);
-	ret = parse_number(p, "time", word[0], 0, TIME_MAX_NS, &b->time_ns);
+	ret = parse_number(p, "time", word[0], 0, TRACE_TIME_MAX_NS, &b->time_ns);
 	if (ret)
 		return ret;
 	if (b->time_ns < prev_ns)
@@ -156,33 +160,40 @@ static int parse_batch(const struct parser *p, char **word, unsigned int n, uint
 	return 0;
 }
 
-/* Append @b to @t, whose array has room for @room. */
-static int trace_append(const struct parser *p, struct trace *t, uint32_t *room,
-			const struct trace_batch *b)
+int trace_add(struct trace *t, const struct trace_batch *b)
 {
 	struct trace_batch *bigger;
+	uint32_t room;
 
 	if (t->n == TRACE_BATCHES)
-		return parse_error(p, "more than %u batches: expected a shorter trace",
-				   TRACE_BATCHES);
-	if (t->n == *room) {
-		*room = *room ? *room * 2 : 256;
-		bigger = reallocarray(t->batch, *room, sizeof(*bigger));
+		return -E2BIG;
+	if (t->n == t->room) {
+		room = t->room ? t->room * 2 : 256;
+		bigger = reallocarray(t->batch, room, sizeof(*bigger));
 		if (!bigger)
 			return -ENOMEM;
 		t->batch = bigger;
+		t->room = room;
 	}
 	t->batch[t->n++] = *b;
-	if (b->pages > t->max_pages)
-		t->max_pages = b->pages;
 	return 0;
+}
+
+void trace_finish(struct trace *t)
+{
+	uint64_t last = t->batch[t->n - 1].time_ns;
+
+	t->max_pages = 0;
+	for (uint32_t i = 0; i < t->n; i++)
+		if (t->batch[i].pages > t->max_pages)
+			t->max_pages = t->batch[i].pages;
+	t->period_ns = t->n > 1 ? last + (last - t->batch[0].time_ns) / (t->n - 1) : last;
 }
 
 static int trace_parse(struct parser *p, FILE *f, struct trace *t)
 {
-	char line[LINE_LEN], *word[FIELDS];
+	char line[TRACE_LINE], *word[FIELDS];
 	bool header = false;
-	uint32_t room = 0;
 	int ret;
 
 	while (fgets(line, sizeof(line), f)) {
@@ -193,7 +204,7 @@ static int trace_parse(struct parser *p, FILE *f, struct trace *t)
 		p->line++;
 		if (!strchr(line, '\n') && !feof(f))
 			return parse_error(p, "expected lines of text of less than %u bytes",
-					   LINE_LEN);
+					   TRACE_LINE);
 		hash = strchr(line, '#');
 		if (hash)
 			*hash = '\0';
@@ -207,7 +218,11 @@ static int trace_parse(struct parser *p, FILE *f, struct trace *t)
 			ret = parse_batch(p, word, n, t->n ? t->batch[t->n - 1].time_ns : 0,
 					  &b);
 			if (!ret)
-				ret = trace_append(p, t, &room, &b);
+				ret = trace_add(t, &b);
+			if (ret == -E2BIG)
+				return parse_error(
+					p, "more than %u batches: expected a shorter trace",
+					TRACE_BATCHES);
 		}
 		if (ret)
 			return ret;
@@ -224,7 +239,6 @@ int trace_load(struct trace *t, const char *path, char *err, size_t errlen)
 {
 	struct parser p = { .path = path, .err = err, .errlen = errlen };
 	struct stat st;
-	uint64_t last;
 	FILE *f;
 	int fd, ret;
 
@@ -255,8 +269,7 @@ int trace_load(struct trace *t, const char *path, char *err, size_t errlen)
 		trace_free(t);
 		return ret;
 	}
-	last = t->batch[t->n - 1].time_ns;
-	t->period_ns = t->n > 1 ? last + (last - t->batch[0].time_ns) / (t->n - 1) : last;
+	trace_finish(t);
 	return 0;
 }
 

@@ -354,3 +354,17 @@ void batch_close(struct amux_batch *b)
 		stats_batch(&b->outcome);
 	b->open = false;
 }
+
+void batch_trace(struct amux_batch *b)
+{
+	struct batch_outcome o = {
+		.reason = b->reason,
+		.folios = b->n,
+		.pages = b->pages,
+		.runs = count_runs(b),
+		.cpu_pages = b->pages,
+		.arrival_ns = b->arrival_ns,
+	};
+
+	stats_trace(&o);
+}

@@ -48,6 +48,8 @@ void batch_copy(struct amux_batch *b);
 int batch_copy_late(struct amux_batch *b, struct amux_pair *p);
 /* Nothing more comes: count the batch in the statistics.  Idempotent. */
 void batch_close(struct amux_batch *b);
+/* Only trace it: all of it is left to folio_mc_copy(), and it is no part of the demand. */
+void batch_trace(struct amux_batch *b);
 
 /* channel.c: pairs first .. first + count of @b were answered with @status (callback context,
  * before b->flying falls). */

@@ -299,8 +299,9 @@ void context_forget(struct context *c, struct folio *dst)
 /*
  * Add to the batch what comes after @first in the list of unmapped folios, as far as it is fit.
  * The head of that list lies on the stack of migrate_pages_batch(), that is ours.
+ * @count: what is passed over is counted (not for a batch that is counted as a whole already).
  */
-static void batch_collect(struct context *c, struct amux_pair *first)
+static void batch_collect(struct context *c, struct amux_pair *first, bool count)
 {
 	struct amux_batch *b = &c->batch;
 	struct list_head *at = first->src->lru.next;
@@ -318,10 +319,24 @@ static void batch_collect(struct context *c, struct amux_pair *first)
 			batch_take(b, p);
 			continue;
 		}
+		if (!count)
+			continue;
 		stats_skip(why);
 		if (p && p->state == PAIR_RECORDED)
 			stats_single(c->reason, p->pages);
 	}
+}
+
+static void batch_begin(struct context *c)
+{
+	struct amux_batch *b = &c->batch;
+
+	batch_close(b);
+	b->arrival_ns = ktime_get_ns();
+	b->n = 0;
+	b->pages = 0;
+	b->reason = c->reason;
+	b->mode = c->mode;
 }
 
 /*
@@ -337,22 +352,26 @@ static void batch_try(struct context *c, struct amux_pair *p)
 	if (c->pages < grant_min_pages()) {
 		c->tried = true;
 		stats_declined(c->reason, c->pages);
+		if (!stats_tracing())
+			return;
+		batch_begin(c);
+		if (leads || folio_test_large(p->src))
+			batch_take(b, p);
+		if (!folio_test_hugetlb(p->src))
+			batch_collect(c, p, false);
+		if (b->n)
+			batch_trace(b);
 		return;
 	}
 	if (!leads && p->pages < grant_min_pages()) {
 		stats_single(c->reason, p->pages);
 		return;
 	}
-	batch_close(b);
-	b->arrival_ns = ktime_get_ns();
-	b->n = 0;
-	b->pages = 0;
-	b->reason = c->reason;
-	b->mode = c->mode;
+	batch_begin(c);
 	batch_take(b, p);
 	if (leads) {
 		c->tried = true;
-		batch_collect(c, p);
+		batch_collect(c, p, true);
 	}
 	batch_copy(b);
 }

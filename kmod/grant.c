@@ -449,8 +449,10 @@ int grant_attach(void)
 	/* A broker that is writing just now has initialised it. */
 	if (ret && ret != -EAGAIN)
 		return ret;
-	WRITE_ONCE(attached, true);
-	return provider_arm(true);
+	ret = provider_arm(ARM_GRANT, true);
+	if (!ret)
+		WRITE_ONCE(attached, true);
+	return ret;
 }
 
 /* Pages of a former opener must not be those of the next one. */
@@ -491,10 +493,8 @@ static void share_work(struct work_struct *work)
 	struct amux_acquire a = { .node = -1, .max_channels = 32 };
 
 	/* Devices come and go: keep looking, with what there is in use. */
-	if (!channel_acquire(&a) && !READ_ONCE(sharing)) {
+	if (!channel_acquire(&a) && !READ_ONCE(sharing) && !provider_arm(ARM_GRANT, true))
 		WRITE_ONCE(sharing, true);
-		provider_arm(true);
-	}
 	schedule_delayed_work(&share_retry, msecs_to_jiffies(RETRY_MS));
 }
 
@@ -524,7 +524,7 @@ void grant_detach(void)
 {
 	WRITE_ONCE(attached, false);
 	channel_release(AMUX_DEV_ALL);
-	provider_arm(false);
+	provider_arm(ARM_GRANT, false);
 	grant_share_start();
 }
 

@@ -3,7 +3,8 @@
  * hook.c - migrations reach this module by ftrace redirection, as a livepatch would do it.
  *
  *	migrate_pages()	 always redirected: one entry per call
- *	folio_mc_copy()	 redirected while armed, and only for a task that has a context
+ *	folio_mc_copy()	 redirected while armed (a grant is possible, or batches are traced), and
+ *			 only for a task that has a context
  *
  * The originals are called just behind their ftrace call site: whatever happens there does not
  * happen again, and there is no loop to be caught in.  At that point nothing of the function
@@ -34,6 +35,7 @@
 #include "grant.h"
 #include "proto.h"
 #include "provider.h"
+#include "stats.h"
 
 /* A function that is redirected. */
 struct target {
@@ -96,7 +98,7 @@ static int hook_migrate_pages(struct list_head *from, new_folio_t get, free_foli
 	int ret;
 
 	atomic_inc(&inside);
-	if (grant_possible() && grant_min_pages() != UINT_MAX)
+	if (stats_tracing() || (grant_possible() && grant_min_pages() != UINT_MAX))
 		c = context_enter(&call, mode, reason);
 	if (c) {
 		/* No put_new_folio has a meaning of its own (hugetlb): it stays none. */

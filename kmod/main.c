@@ -17,17 +17,19 @@
 
 static const struct migrate_provider *provider;
 static DEFINE_MUTEX(control);
-static bool armed;
+static unsigned int armed; /* for which enum arm_why */
 
-int provider_arm(bool on)
+int provider_arm(enum arm_why why, bool on)
 {
+	unsigned int want;
 	int ret = 0;
 
 	mutex_lock(&control);
-	if (provider && armed != on)
-		ret = provider->arm(on);
+	want = on ? armed | why : armed & ~why;
+	if (provider && !armed != !want)
+		ret = provider->arm(want);
 	if (!ret)
-		armed = on;
+		armed = want;
 	mutex_unlock(&control);
 	return ret;
 }
@@ -73,6 +75,7 @@ static int __init accelmux_init(void)
 	if (ret)
 		goto stop;
 	stats_publish();
+	stats_trace_start();
 	grant_share_start();
 	pr_info("batches of migrate_pages() by %s; this CPU copies %llu MB/s\n", provider->name,
 		batch_cpu_bps() / 1000000);
@@ -96,6 +99,7 @@ static void __exit accelmux_exit(void)
 	stats_unpublish();
 	cdev_stop();
 	grant_share_stop();
+	stats_trace_stop();
 	provider->stop();
 	channel_exit();
 	context_exit();

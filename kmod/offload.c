@@ -73,7 +73,8 @@ static unsigned int pairs_fill(struct amux_pair *pair, struct list_head *dst_lis
 	return n;
 }
 
-static void batch_fill(struct amux_batch *b, struct amux_pair *pair, unsigned int n)
+/* @count: what is passed over is counted (not for a batch that is counted as a whole already). */
+static void batch_fill(struct amux_batch *b, struct amux_pair *pair, unsigned int n, bool count)
 {
 	enum stats_skip why;
 	unsigned int i;
@@ -84,12 +85,12 @@ static void batch_fill(struct amux_batch *b, struct amux_pair *pair, unsigned in
 	b->mode = MIGRATE_ASYNC; /* batches are tried that way first, whatever was asked for */
 	for (i = 0; i < n; i++) {
 		why = pair_unfit(&pair[i]);
-		if (why != SKIP_COUNT) {
+		if (why == SKIP_COUNT) {
+			batch_take(b, &pair[i]);
+		} else if (count) {
 			stats_skip(why);
 			stats_single(b->reason, pair[i].pages);
-			continue;
 		}
-		batch_take(b, &pair[i]);
 	}
 }
 
@@ -118,7 +119,7 @@ static int offload_copy(struct list_head *dst_list, struct list_head *src_list,
 	unsigned int n, marked = 0;
 	u32 pages;
 
-	if (!grant_possible() || grant_min_pages() == UINT_MAX)
+	if (!stats_tracing() && (!grant_possible() || grant_min_pages() == UINT_MAX))
 		return -EBUSY;
 	c = context_enter(&no_call, MIGRATE_ASYNC, AMUX_REASON_COUNT);
 	if (!c)
@@ -130,8 +131,13 @@ static int offload_copy(struct list_head *dst_list, struct list_head *src_list,
 		       &pages);
 	if (pages < grant_min_pages()) {
 		stats_declined(AMUX_REASON_COUNT, pages);
+		if (stats_tracing()) {
+			batch_fill(b, pair, n, false);
+			if (b->n)
+				batch_trace(b);
+		}
 	} else {
-		batch_fill(b, pair, n);
+		batch_fill(b, pair, n, true);
 		if (b->n) {
 			batch_copy(b);
 			marked = batch_mark(b);

@@ -20,7 +20,8 @@ struct migrate_provider {
 	int (*probe)(void);
 	int (*start)(void);
 	/*
-	 * Whether batches are to be looked at: armed while a grant may allow something.
+	 * Whether batches are to be looked at: armed while a grant may allow something, or
+	 * while batches are traced.
 	 * Disarmed, a migration costs one entry per migrate_pages() call and nothing per page.
 	 */
 	int (*arm)(bool on);
@@ -33,7 +34,16 @@ extern const struct migrate_provider hook_provider;
 extern const struct migrate_provider offload_provider;
 #endif
 
-/* main.c: (dis)arm the provider, from process context; idempotent.  0 or -errno. */
-int provider_arm(bool on);
+enum arm_why {
+	ARM_GRANT = 1,
+	ARM_TRACE = 2,
+};
+
+/*
+ * main.c: the provider is armed while somebody wants it, from process context; idempotent.
+ * 0 or -errno.  Arm before batches may be looked at for @why and disarm after: while the
+ * provider disarms, nobody may begin.
+ */
+int provider_arm(enum arm_why why, bool on);
 
 #endif /* ACCELMUX_PROVIDER_H */

@@ -11,10 +11,13 @@
 #include <linux/percpu.h>
 #include <linux/rcupdate.h>
 #include <linux/seq_file.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
 
 #include "batch.h"
 #include "channel.h"
 #include "grant.h"
+#include "provider.h"
 #include "stats.h"
 
 #define CREATE_TRACE_POINTS
@@ -37,6 +40,70 @@ struct counters {
 	u64 wait_hist[AMUX_GRANT_HIST];
 	u64 copy_hist[AMUX_GRANT_HIST];
 };
+
+/*
+ * The tracepoint's reg and unreg run under locks of tracing, before this module's init and
+ * after its exit too: they only leave word.  A work item arms, and only then looks anybody at a
+ * batch because of it.
+ */
+static DEFINE_SPINLOCK(trace_lock);
+static bool trace_wanted, trace_open; /* the tracepoint is enabled; the work may be queued */
+static bool tracing;
+
+static void trace_work(struct work_struct *work)
+{
+	if (READ_ONCE(trace_wanted)) {
+		if (!provider_arm(ARM_TRACE, true))
+			WRITE_ONCE(tracing, true);
+	} else {
+		WRITE_ONCE(tracing, false);
+		provider_arm(ARM_TRACE, false);
+	}
+}
+static DECLARE_WORK(trace_follow, trace_work);
+
+static void trace_say(bool *word, bool value)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&trace_lock, flags);
+	WRITE_ONCE(*word, value);
+	if (trace_open)
+		schedule_work(&trace_follow);
+	spin_unlock_irqrestore(&trace_lock, flags);
+}
+
+int stats_trace_reg(void)
+{
+	trace_say(&trace_wanted, true);
+	return 0;
+}
+
+void stats_trace_unreg(void)
+{
+	trace_say(&trace_wanted, false);
+}
+
+void stats_trace_start(void)
+{
+	trace_say(&trace_open, true);
+}
+
+void stats_trace_stop(void)
+{
+	trace_say(&trace_open, false);
+	cancel_work_sync(&trace_follow);
+}
+
+bool stats_tracing(void)
+{
+	return READ_ONCE(tracing);
+}
+
+void stats_trace(const struct batch_outcome *o)
+{
+	trace_accelmux_batch(o, 0, 0);
+}
 
 static struct counters __percpu *counters;
 static struct dentry *dir;

@@ -39,6 +39,19 @@ struct batch_outcome {
 };
 void stats_batch(const struct batch_outcome *o);
 
+/*
+ * Is the tracepoint enabled?  Then every batch is looked at, also where nothing is granted, and
+ * those that stats_batch() does not hear of are given to stats_trace().
+ */
+bool stats_tracing(void);
+void stats_trace(const struct batch_outcome *o);
+/* The tracepoint's state is followed between start and stop: the provider is armed for it. */
+void stats_trace_start(void);
+void stats_trace_stop(void);
+/* trace.h: called when the first one listens, and when the last one has gone. */
+int stats_trace_reg(void);
+void stats_trace_unreg(void);
+
 /* A batch below the threshold, or that nothing is granted to: not looked at any further. */
 void stats_declined(u8 reason, u32 pages);
 void stats_timeout(void);

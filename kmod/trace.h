@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * trace.h - the tracepoint of every batch: accelmux:accelmux_batch.  Times in ns,
- * CLOCK_MONOTONIC; `accelmux trace` records it.
+ * CLOCK_MONOTONIC; `accelmux trace` records it.  While it is enabled every batch is looked at,
+ * also where nothing is granted.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM accelmux
@@ -13,7 +14,7 @@
 
 #include "stats.h"
 
-TRACE_EVENT(accelmux_batch,
+TRACE_EVENT_FN(accelmux_batch,
 	TP_PROTO(const struct batch_outcome *o, u64 wait_ns, u64 copy_ns),
 	TP_ARGS(o, wait_ns, copy_ns),
 	TP_STRUCT__entry(
@@ -43,7 +44,9 @@ TRACE_EVENT(accelmux_batch,
 	TP_printk("arrival_ns=%llu reason=%s folios=%u pages=%u runs=%u engine=%u cpu=%u stuck=%u wait_ns=%llu copy_ns=%llu",
 		  __entry->arrival_ns, stats_reason(__entry->reason), __entry->folios,
 		  __entry->pages, __entry->runs, __entry->engine, __entry->cpu, __entry->stuck,
-		  __entry->wait_ns, __entry->copy_ns)
+		  __entry->wait_ns, __entry->copy_ns),
+	stats_trace_reg,
+	stats_trace_unreg
 );
 
 #endif /* ACCELMUX_TRACE_H */

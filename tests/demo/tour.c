@@ -345,10 +345,11 @@ static int walk(struct tour *t)
 
 	puts("accelmux tour: a modelled soft DSA (no silicon), two tenants that copy files "
 	     "from\n"
-	     "/usr/lib (gold:bronze weigh 3:1), and the kernel class: a synthetic trace of "
-	     "page\n"
-	     "migrations, replayed in bursts: 0.75 s of work, 0.75 s of rest.  Every byte is "
-	     "verified.\n");
+	     "/usr/lib (gold:bronze weigh 3:1), and the kernel class: page migrations of a "
+	     "real\n"
+	     "kernel at times of ours, replayed in bursts: 0.75 s of work, 0.75 s of rest.  "
+	     "Every\n"
+	     "byte is verified.\n");
 	err = tenants_alone(t);
 	if (!err)
 		err = together(t);

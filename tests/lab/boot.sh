@@ -57,7 +57,8 @@ pack()
 }
 
 # boot KERNEL WORDS: boot with WORDS on the command line; O/lab/KERNEL/{console,tap}.log
-# AMUX_LAB_ICOUNT: one CPU, time counts instructions.
+# AMUX_LAB_ICOUNT: one CPU, time counts instructions.  AMUX_LAB_DISK: a file for what the guest
+# left on its disk.
 boot()
 {
 	out=$O/lab/$1
@@ -92,6 +93,7 @@ boot()
 		>"$out/qemu.log" 2>&1 </dev/null
 	qemu_status=$?
 	cp "$run/console.log" "$run/tap.log" "$out" 2>/dev/null || :
+	[ ! "${AMUX_LAB_DISK:-}" ] || cp "$run/disk" "$AMUX_LAB_DISK"
 	rm -rf "$run"
 	return 0
 }

@@ -8,6 +8,7 @@
 #	lab.sh run KERNEL [TEST...]	boot, test, judge; all tests without names
 #	lab.sh quick|full [TEST...]	all of that on both kernels (full: the long versions)
 #	lab.sh debug [TEST...]		the same on the debug kernel
+#	lab.sh record KERNEL		record tests/traces anew
 #	lab.sh selftest			does the judge notice what it must?
 #	lab.sh can			exit 0 if the lab can be had here, else say why not
 #
@@ -33,7 +34,7 @@ die()
 
 usage()
 {
-	sed -n '5,15s/^# \{0,1\}//p' "$0" >&2
+	sed -n '5,16s/^# \{0,1\}//p' "$0" >&2
 	exit 2
 }
 
@@ -45,6 +46,9 @@ usage()
 . "$here/boot.sh"
 # shellcheck source=tests/lab/judge.sh
 . "$here/judge.sh"
+
+# shellcheck source=tests/lab/record.sh
+. "$here/record.sh"
 
 # suite KERNEL [TEST...]: build and run
 suite()
@@ -88,6 +92,12 @@ debug)
 	env_make
 	env_debug_kernel
 	suite debug "$@"
+	;;
+record)
+	[ $# = 1 ] || usage
+	env_make
+	lab_build "$1" || die "$1: the build failed"
+	lab_record "$1" || die "$1: nothing was recorded"
 	;;
 selftest)
 	env_make

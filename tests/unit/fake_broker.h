@@ -29,7 +29,7 @@ struct broker {
 	struct flow_stats flows[FAKE_TENANTS];
 	struct flow_stats scratch; /* one for all: status.h promises no more */
 	bool kernel;
-	const char *source;
+	const char *source, *trace;
 	struct amux_grant grant;
 	struct amux_demand demand;
 	struct grant_link link;
@@ -118,6 +118,11 @@ const struct grant_link *broker_kernel(struct broker *b, const char **source)
 {
 	*source = b->source;
 	return b->kernel ? &b->link : NULL;
+}
+
+const char *broker_kernel_trace(struct broker *b)
+{
+	return b->trace ? b->trace : "";
 }
 
 uint64_t broker_kernel_mismatches(struct broker *b)

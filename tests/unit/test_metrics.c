@@ -60,6 +60,7 @@ static void fill(void)
 {
 	strcpy(b.reverted, "dynamic: three plans over budget");
 	b.kernel = true;
+	b.trace = "paced";
 	b.source = "replay:/tmp/\"odd\\name\"\n\xff";
 	b.grant.flags = AMUX_GRANT_ENABLED;
 	b.grant.written_ns = clock_ns() - 3 * NSEC_PER_SEC;
@@ -117,7 +118,7 @@ START_TEST(values)
 	ck_assert(isnan(value("accelmux_class_slowdown_cpu_ratio{class=\"user\"}")));
 	expect("accelmux_kernel_declined_pages_total{reason=\"paced\"}", 17);
 	expect("accelmux_kernel_batches_total{reason=\"demotion\"}", 5);
-	expect("accelmux_kernel_info{source=\"replay:/tmp/\\\"odd\\\\name\\\"\\n?\"}", 1);
+	expect("accelmux_kernel_info{source=\"replay:/tmp/\\\"odd\\\\name\\\"\\n?\",trace=\"paced\"}", 1);
 	ck_assert(value("accelmux_grant_age_seconds") >= 3);
 	ck_assert(value("accelmux_grant_age_seconds") < 60);
 	ck_assert(value("accelmux_uptime_seconds") >= 10);

@@ -30,8 +30,8 @@ static uint64_t block_frames; /* page frames of a memory block */
 static bool block_good[BLOCKS_MAX];
 
 const char *const way_name[WAY_COUNT] = { "move_pages",	    "migrate_pages", "mbind",
-					  "compact_memory", "kcompactd",     "DAMON migrate_hot",
-					  "DAMON migrate_cold", "offline",   "demotion" };
+					  "compact_memory", "kcompactd",     "migrate_hot",
+					  "migrate_cold",   "offline",	     "demotion" };
 const char *const way_reason[WAY_COUNT] = { "syscall",	  "syscall", "mbind",
 					    "compaction", "compaction", "damon",
 					    "damon",	  "memory_hotplug", "demotion" };
@@ -59,9 +59,12 @@ static int block_offline(size_t block)
 static void blocks_learn(void)
 {
 	unsigned long long bytes = 0;
-	FILE *f = fopen(BLOCKS "block_size_bytes", "r");
 	char path[128], zone[64];
+	FILE *f;
 
+	if (block_frames)
+		return;
+	f = fopen(BLOCKS "block_size_bytes", "r");
 	if (f && fscanf(f, "%llx", &bytes) != 1)
 		bytes = 0;
 	if (f)
@@ -81,7 +84,6 @@ int move_init(void)
 {
 	/* DAMON runs once at a time; there are kernels where it keeps statistics from the start. */
 	file_write("/sys/module/damon_stat/parameters/enabled", "N");
-	blocks_learn();
 	mkdir(CGROUP "moved", 0700);
 	file_write(CGROUP "cgroup.subtree_control", "+memory");
 	return file_write(CGROUP "moved/cgroup.procs", "0");
@@ -155,6 +157,8 @@ static int damon_move(const char *action, unsigned int round)
 		}
 	if (f)
 		fclose(f);
+	/* Where the kernel has it, it keeps DAMON to itself. */
+	file_write("/sys/module/damon_stat/parameters/enabled", "N");
 	ret = damon_set("nr_kdamonds", "1");
 	if (ret)
 		return ret;
@@ -210,7 +214,10 @@ static size_t blocks_count(const struct memory *m, unsigned int *count)
 bool move_offlinable(const struct memory *m)
 {
 	unsigned int count[BLOCKS_MAX];
-	size_t n = blocks_count(m, count), good = 0;
+	size_t n, good = 0;
+
+	blocks_learn();
+	n = blocks_count(m, count);
 
 	for (size_t b = 0; b < n; b++)
 		good += block_good[b] ? count[b] : 0;

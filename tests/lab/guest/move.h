@@ -28,11 +28,11 @@ extern const char *const way_reason[WAY_COUNT];
 
 /*
  * Once, before the first memory is made: this process into a control group of its own, which
- * WAY_DEMOTION reclaims from; which blocks of memory can be offline.
+ * WAY_DEMOTION reclaims from.
  */
 int move_init(void);
 
-/* Does WAY_OFFLINE find most of @m in blocks that can go? */
+/* Does WAY_OFFLINE find most of @m in blocks that can go?  The first call tries them all. */
 bool move_offlinable(const struct memory *m);
 
 /* Move by @way once or for some while; 0, or -errno: it cannot be done here. */
