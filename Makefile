@@ -10,6 +10,7 @@
 #   make check-kernel-debug  the guest tests on a kernel with KASAN and lockdep
 #   make deps            installs what is missing
 #   make install DESTDIR= PREFIX=/usr/local, make uninstall
+#   make install-kmod    the kernel module's source to /usr/src, for DKMS; uninstall-kmod
 #   SAN=asan|tsan        the same in a build directory of its own
 #   CC=clang             any of the above with another compiler
 
@@ -190,9 +191,24 @@ uninstall:
 		rmdir $(INSTALL_TO)/$$d 2>/dev/null || :; done
 	@[ "$(DESTDIR)" ] || ldconfig 2>/dev/null || :
 
+# For: dkms install accelmux/VERSION
+KMOD_TO = $(DESTDIR)/usr/src/accelmux-$(VERSION)
+
+install-kmod:
+	@echo "  INSTALL $(KMOD_TO)"
+	@install -d $(KMOD_TO)/uapi
+	@install -m 644 kmod/*.[ch] kmod/Kbuild kmod/Makefile VERSION $(KMOD_TO)
+	@install -m 644 kmod/uapi/*.h $(KMOD_TO)/uapi
+	@sed 's|@VERSION@|$(VERSION)|' kmod/dkms.conf > $(KMOD_TO)/dkms.conf
+
+uninstall-kmod:
+	@echo "  UNINSTALL $(KMOD_TO)"
+	@rm -rf $(KMOD_TO)
+
 clean:
 	rm -rf build build-*
 
-.PHONY: all tests deps run check check-lab check-full check-kernel-debug install uninstall clean
+.PHONY: all tests deps run check check-lab check-full check-kernel-debug install uninstall \
+	install-kmod uninstall-kmod clean
 .SECONDARY:
 -include $(shell [ -d $(O) ] && find $(O) -name '*.d')

@@ -91,3 +91,31 @@ lab_build()
 	module "$1" "$here/testoffload" amux_testoffload || return 1
 	module "$1" "$top/kmod" accelmux-offload "" "$here/testoffload" || return 1
 }
+
+# lab_dkms: as an operator would: source to /usr/src, build and install for each kernel, remove
+lab_dkms()
+{
+	version=$(cat "$top/VERSION")
+	bad=0
+	"${MAKE:-make}" -s -C "$top" install-kmod DESTDIR="$AMUX_LAB_DIR/root" >/dev/null || return 1
+	for kernel in 7 6.12; do
+		v=$(version_of $kernel)
+		if in_root dkms install "accelmux/$version" -k "$v" >"$O/lab/dkms-$kernel.log" 2>&1 &&
+			[ "$(in_root find "/lib/modules/$v/updates" -name 'accelmux.ko*' -exec \
+				modinfo -F version {} \;)" = "$version" ]; then
+			echo "ok dkms/$kernel: installed, version $version"
+		else
+			echo "not ok dkms/$kernel: see $O/lab/dkms-$kernel.log"
+			bad=1
+		fi
+	done
+	in_root dkms remove "accelmux/$version" --all >"$O/lab/dkms-remove.log" 2>&1 || bad=1
+	"${MAKE:-make}" -s -C "$top" uninstall-kmod DESTDIR="$AMUX_LAB_DIR/root" >/dev/null
+	for kernel in 7 6.12; do
+		if [ "$(in_root find "/lib/modules/$(version_of $kernel)" -name 'accelmux.ko*')" ]; then
+			echo "not ok dkms/$kernel: something remains"
+			bad=1
+		fi
+	done
+	return $bad
+}

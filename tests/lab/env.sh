@@ -55,9 +55,25 @@ version_of()
 	cat "$AMUX_LAB_DIR/version-$1"
 }
 
+packages="qemu-system-x86 busybox-static gcc make xz-utils kmod sparse pahole cpio dkms"
+
+# What else it must have since it was made
+env_root_packages()
+{
+	[ "$(cat "$AMUX_LAB_DIR/root.done")" != "$packages" ] || return 0
+	echo "lab: packages that the root directory lacks"
+	# shellcheck disable=SC2086 # a list of packages
+	in_root apt-get install -y -qq --no-install-recommends -t "$suite_new" $packages \
+		>"$AMUX_LAB_DIR/root.log" 2>&1 || return 1
+	echo "$packages" >"$AMUX_LAB_DIR/root.done"
+}
+
 env_root()
 {
-	[ ! -e "$AMUX_LAB_DIR/root.done" ] || return 0
+	if [ -e "$AMUX_LAB_DIR/root.done" ]; then
+		env_root_packages
+		return
+	fi
 	echo "lab: making the root directory (once)"
 	env_clean
 	mirror=$(env_mirror)
@@ -68,11 +84,11 @@ env_root()
 		>"$AMUX_LAB_DIR/version-6.12"
 	newest '^linux-headers-7\.[0-9.]+\+deb[0-9]+-amd64$' | sed 's/linux-headers-//' \
 		>"$AMUX_LAB_DIR/version-7"
-	in_root apt-get install -y -qq --no-install-recommends -t "$suite_new" \
-		qemu-system-x86 busybox-static gcc make xz-utils kmod sparse pahole cpio \
+	# shellcheck disable=SC2086 # a list of packages
+	in_root apt-get install -y -qq --no-install-recommends -t "$suite_new" $packages \
 		"linux-headers-$(version_of 6.12)" "linux-headers-$(version_of 7)" \
 		>"$AMUX_LAB_DIR/root.log" 2>&1 || return 1
-	touch "$AMUX_LAB_DIR/root.done"
+	echo "$packages" >"$AMUX_LAB_DIR/root.done"
 }
 
 env_kernels()

@@ -9,6 +9,7 @@
 #	lab.sh quick|full [TEST...]	all of that on both kernels (full: the long versions)
 #	lab.sh debug [TEST...]		the same on the debug kernel
 #	lab.sh record KERNEL		record tests/traces anew
+#	lab.sh dkms			does DKMS build and install the module, on both kernels?
 #	lab.sh selftest			does the judge notice what it must?
 #	lab.sh can			exit 0 if the lab can be had here, else say why not
 #
@@ -67,6 +68,7 @@ both()
 	for kernel in 7 6.12; do
 		suite "$kernel" "$@" || status=1
 	done
+	[ $# -gt 0 ] || lab_dkms || status=1
 	exit $status
 }
 
@@ -98,6 +100,10 @@ record)
 	env_make
 	lab_build "$1" || die "$1: the build failed"
 	lab_record "$1" || die "$1: nothing was recorded"
+	;;
+dkms)
+	env_make
+	lab_dkms
 	;;
 selftest)
 	env_make
