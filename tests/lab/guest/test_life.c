@@ -55,6 +55,9 @@ int main(int argc, char **argv)
 		ret = dma_load("/m/accelmux.ko", "default=share");
 		if (ret)
 			break;
+		/* In all stages: without channels yet, when they come, at work. */
+		if (i % 4 == 3)
+			dma_stat_becomes("armed", 1, 3000);
 		sleep_ms(i % 4 * 30);
 		engine += dma_stat("engine_pages");
 		for (int k = 0; k < 100; k++) {
