@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -56,6 +57,33 @@ static int pages_map(struct kmod_link *k)
 	return 0;
 }
 
+/*
+ * Each device gets channels of its own node; what is left then goes to those that got none: a
+ * DMA device need not say where it is.
+ */
+static int channels_acquire(struct kmod_link *k, struct device *const *dev, unsigned int n)
+{
+	bool served[AMUX_GRANT_DEVS] = { false };
+
+	for (int own = 1; own >= 0; own--) {
+		for (unsigned int i = 0; i < n; i++) {
+			struct amux_acquire a = { .dev = i,
+						  .node = own ? dev[i]->node : -1,
+						  .max_channels = dev[i]->engines };
+
+			if (served[i] || (own && dev[i]->node < 0))
+				continue;
+			if (!ioctl(k->fd, AMUX_IOC_ACQUIRE, &a)) {
+				k->n_channels += a.n_channels;
+				served[i] = true;
+			} else if (errno != ENODEV) {
+				return -errno;
+			}
+		}
+	}
+	return 0;
+}
+
 int kmod_link_open(struct kmod_link *k, const char *path, struct device *const *dev,
 		   unsigned int n_devs, char *err, size_t errlen)
 {
@@ -80,15 +108,10 @@ int kmod_link_open(struct kmod_link *k, const char *path, struct device *const *
 		fail(err, errlen, path, "cannot map the grant page", -ret);
 		goto close;
 	}
-	for (unsigned int i = 0; i < n_devs && i < AMUX_GRANT_DEVS; i++) {
-		struct amux_acquire a = { .dev = i, .node = -1, .max_channels = dev[i]->engines };
-
-		if (!ioctl(k->fd, AMUX_IOC_ACQUIRE, &a)) {
-			k->n_channels += a.n_channels;
-		} else if (errno != ENODEV) {
-			ret = fail(err, errlen, path, "cannot acquire DMA channels", errno);
-			goto close;
-		}
+	ret = channels_acquire(k, dev, n_devs < AMUX_GRANT_DEVS ? n_devs : AMUX_GRANT_DEVS);
+	if (ret) {
+		fail(err, errlen, path, "cannot acquire DMA channels", -ret);
+		goto close;
 	}
 	return 0;
 
