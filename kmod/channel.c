@@ -9,6 +9,7 @@
 #include <linux/bitops.h>
 #include <linux/dma-mapping.h>
 #include <linux/dmaengine.h>
+#include <linux/kref.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -40,7 +41,10 @@ struct slot {
 	u32 first, count; /* pairs */
 };
 
+/* References: all_channels, the proof while it is queued or runs, whoever closes it. */
 struct channel {
+	struct kref ref;
+	struct rcu_head rcu;
 	struct list_head list; /* in all_channels, while it has a client or a quarantined slot */
 	struct dma_chan *chan; /* NULL once given back */
 	struct device *dev;	  /* held by a reference */
@@ -94,6 +98,27 @@ static void leaving_set(const struct device *from, const struct device *to)
 			leaving[i] = to;
 			return;
 		}
+}
+
+static void channel_free(struct kref *ref)
+{
+	struct channel *c = container_of(ref, struct channel, ref);
+
+	put_device(c->dev);
+	kfree_rcu(c, rcu); /* a callback may be leaving its lock just now */
+}
+
+static void channel_put(struct channel *c)
+{
+	kref_put(&c->ref, channel_free);
+}
+
+/* Have the proved slots looked at, and @c itself.  The caller keeps @c from going. */
+static void proof_queue(struct channel *c)
+{
+	kref_get(&c->ref);
+	if (!queue_work(proofs, &c->proof))
+		channel_put(c);
 }
 
 static void set_busy(struct set *s, int by, u64 bytes)
@@ -199,10 +224,9 @@ static void channel_proof(struct work_struct *work)
 	if (gone)
 		list_del_init(&c->list);
 	percpu_up_write(&table);
-	if (gone) {
-		put_device(c->dev);
-		kfree(c);
-	}
+	if (gone)
+		channel_put(c);
+	channel_put(c); /* proof_queue()'s */
 	atomic64_sub(n, &quarantined_now);
 	while (n--)
 		module_put(THIS_MODULE);
@@ -216,7 +240,7 @@ static void slot_callback(void *arg, const struct dmaengine_result *result)
 	bool aborted = result && result->result == DMA_TRANS_ABORTED;
 	bool failed = result && result->result != DMA_TRANS_NOERROR;
 	unsigned long flags;
-	u32 first, count;
+	u32 first, count, index = c->index;
 	size_t len;
 
 	spin_lock_irqsave(&c->lock, flags);
@@ -225,7 +249,7 @@ static void slot_callback(void *arg, const struct dmaengine_result *result)
 		/* Late, but its own: the engine is done with it.  ABORTED proves nothing. */
 		if (!aborted) {
 			s->state = SLOT_PROVED;
-			queue_work(proofs, &c->proof);
+			proof_queue(c);
 		}
 		spin_unlock_irqrestore(&c->lock, flags);
 		return;
@@ -250,8 +274,9 @@ static void slot_callback(void *arg, const struct dmaengine_result *result)
 	c->bytes -= len;
 	spin_unlock_irqrestore(&c->lock, flags);
 
-	set_busy(&sets[c->index], -1, failed ? 0 : len);
-	stats_answered(c->index, len, failed);
+	/* The slot is free: with nothing else in flight @c may be going. */
+	set_busy(&sets[index], -1, failed ? 0 : len);
+	stats_answered(index, len, failed);
 	batch_answered(b, first, count, failed ? -EIO : 0);
 	batch_landed(b);
 }
@@ -487,6 +512,7 @@ static struct channel *channel_new(struct dma_chan *chan, u32 index, u32 engine)
 
 	if (!c)
 		return NULL;
+	kref_init(&c->ref);
 	c->chan = chan;
 	c->dev = get_device(chan->device->dev);
 	c->index = index;
@@ -541,6 +567,7 @@ static void channel_close(struct channel *c)
 	unsigned int i;
 	bool quiet;
 
+	kref_get(&c->ref);
 	while (READ_ONCE(c->flying) && time_before(jiffies, end))
 		schedule_timeout_uninterruptible(1);
 	for (i = 0; i < CHANNEL_DEPTH; i++) {
@@ -564,7 +591,8 @@ static void channel_close(struct channel *c)
 		if (c->slot[i].state == SLOT_QUARANTINED)
 			c->slot[i].state = SLOT_PROVED;
 	spin_unlock_irq(&c->lock);
-	queue_work(proofs, &c->proof);
+	proof_queue(c);
+	channel_put(c);
 }
 
 /* Give back the channels of index @dev, or those of them on device @gone.  Under control. */
@@ -618,7 +646,7 @@ static void device_proved(const struct device *dev)
 			if (c->slot[i].state == SLOT_QUARANTINED)
 				c->slot[i].state = SLOT_PROVED;
 		spin_unlock_irq(&c->lock);
-		queue_work(proofs, &c->proof);
+		proof_queue(c);
 	}
 	percpu_up_read(&table);
 }

@@ -69,17 +69,20 @@ boot()
 	truncate -s 256M "$run/disk"
 	# shellcheck disable=SC2015 # mkfs is there or the test says so
 	command -v mkfs.ext4 >/dev/null && mkfs.ext4 -q -F "$run/disk" || :
-	accel="-accel tcg,thread=multi -smp 2"
+	accel="-accel tcg,thread=multi -smp 2 -cpu max"
+	# KASAN reports an access of the early kernel where there are five levels of page tables,
+	# and then, unless told otherwise, nothing any more.
+	[ "$1" != debug ] || accel="-accel tcg,thread=multi -smp 2 -cpu max,-la57"
 	cpus=0-1
 	if [ "${AMUX_LAB_ICOUNT:-}" ]; then
-		accel="-accel tcg,thread=single -smp 1 -icount shift=0,sleep=off"
+		accel="-accel tcg,thread=single -smp 1 -cpu max -icount shift=0,sleep=off"
 		cpus=0
 	fi
 	r=/run-$$
 	# Node 1 has no CPU and is slower: a lower memory tier, so that demotion has a target.
 	# shellcheck disable=SC2086 # options
 	timeout -k 10 "${AMUX_LAB_TIMEOUT:-600}" chroot "$AMUX_LAB_DIR/root" qemu-system-x86_64 \
-		-M q35,hmat=on $accel -cpu max -m 2048 -nographic -no-reboot -nodefaults \
+		-M q35,hmat=on $accel -m 2048 -nographic -no-reboot -nodefaults \
 		-object memory-backend-ram,id=m0,size=1G -object memory-backend-ram,id=m1,size=1G \
 		-numa node,nodeid=0,memdev=m0,cpus=$cpus -numa node,nodeid=1,memdev=m1,initiator=0 \
 		-numa hmat-lb,initiator=0,target=0,hierarchy=memory,data-type=access-latency,latency=10 \
@@ -89,7 +92,7 @@ boot()
 		-drive file=$r/disk,if=virtio,format=raw,cache=unsafe \
 		-serial file:$r/console.log -serial file:$r/tap.log \
 		-kernel $r/kernel -initrd $r/initrd.gz \
-		-append "console=ttyS0 panic=-1 nokaslr oops=panic hung_task_panic=0 $2" \
+		-append "console=ttyS0 panic=-1 nokaslr oops=panic hung_task_panic=0 kasan_multi_shot $2" \
 		>"$out/qemu.log" 2>&1 </dev/null
 	qemu_status=$?
 	cp "$run/console.log" "$run/tap.log" "$out" 2>/dev/null || :

@@ -43,7 +43,8 @@ int dma_load_both(const char *testdma_params, const char *accelmux_params)
 
 	if (ret)
 		return ret;
-	snprintf(params, sizeof(params), "default=share %s", accelmux_params);
+	/* A guest may be slow, a debug kernel ever so much: not every delay is a fault. */
+	snprintf(params, sizeof(params), "default=share timeout_ms=10000 %s", accelmux_params);
 	ret = dma_load("/m/accelmux.ko", params);
 	if (!ret && !dma_stat_becomes("armed", 1, 5000))
 		ret = -ETIMEDOUT;

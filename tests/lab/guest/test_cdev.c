@@ -320,7 +320,7 @@ int main(int argc, char **argv)
 	tap_init(argc, argv, 900);
 	ret = dma_load("/m/amux_testdma.ko", "");
 	if (!ret)
-		ret = dma_load("/m/accelmux.ko", "");
+		ret = dma_load("/m/accelmux.ko", "timeout_ms=10000");
 	if (ret)
 		tap_bail("the modules do not load: %s", strerror(-ret));
 	tap_ok(dma_load("/m/accelmux.ko", "default=all") == -EEXIST, "loaded once");

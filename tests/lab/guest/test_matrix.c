@@ -237,7 +237,7 @@ int main(int argc, char **argv)
 	ret = move_init();
 	if (ret)
 		tap_bail("no control group: %s", strerror(-ret));
-	ret = dma_load_both("channels=4", "min_pages=32 timeout_ms=10000");
+	ret = dma_load_both("channels=4", "min_pages=32");
 	if (ret)
 		tap_bail("the modules do not load: %s", strerror(-ret));
 	for (enum way w = 0; w < WAY_COUNT; w++)
