@@ -146,7 +146,9 @@ static int kmod_open(struct broker *b, struct device *const *dev, char *err, siz
 	b->grant_map = b->kmod.map;
 	grant_init(&b->grant, b->grant_map);
 	if (!b->kmod.n_channels)
-		fprintf(stderr, "accelmuxd: %s: no DMA channel is free: the kernel copies with its CPU\n",
+		fprintf(stderr,
+			"accelmuxd: %s: no DMA channel is free: the kernel copies with its "
+			"CPU\n",
 			path);
 	return kmod_link_attach(&b->kmod, path, err, errlen);
 }

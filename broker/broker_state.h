@@ -25,7 +25,7 @@ struct replay;
 
 struct broker {
 	struct config cfg;
-	char path[512]; /* config file, "" if none */
+	char path[512];		/* config file, "" if none */
 	const char *const *set; /* assignments over it */
 	unsigned int n_set;
 	uint64_t start_ns;

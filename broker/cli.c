@@ -41,8 +41,7 @@ static const struct {
 	int (*run)(const struct cli *cli);
 } commands[] = {
 	{ "status", cli_status }, { "tenants", cli_tenants }, { "devices", cli_devices },
-	{ "policy", cli_policy }, { "bench", cli_bench },
-	{ "trace", cli_trace },
+	{ "policy", cli_policy }, { "bench", cli_bench },     { "trace", cli_trace },
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -43,8 +43,8 @@ static int fail(char *err, size_t errlen, const char *path, const char *what, in
 /* Both pages side by side: the grant to be written, the demand to be read alone. */
 static int pages_map(struct kmod_link *k)
 {
-	char *base = mmap(NULL, AMUX_GRANT_MAP_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-			  0);
+	char *base =
+		mmap(NULL, AMUX_GRANT_MAP_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (base == MAP_FAILED)
 		return -errno;
@@ -98,8 +98,9 @@ int kmod_link_open(struct kmod_link *k, const char *path, struct device *const *
 	}
 	if (ioctl(k->fd, AMUX_IOC_HELLO, &hello)) {
 		ret = fail(err, errlen, path,
-			   errno == ENOTTY ? "not the device of accelmux.ko" :
-					     "the module speaks another version of the grant ABI",
+			   errno == ENOTTY
+				   ? "not the device of accelmux.ko"
+				   : "the module speaks another version of the grant ABI",
 			   errno);
 		goto close;
 	}

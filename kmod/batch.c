@@ -19,10 +19,10 @@
 #include "grant.h"
 #include "stats.h"
 
-#define SPIN_NS		20000 /* an engine answers in about this time: then sleep */
-#define COCOPY_CHUNKS	2     /* enough in flight to keep the engine busy meanwhile */
-#define MEASURE_BYTES	(64u << 10)
-#define MEASURE_ROUNDS	8
+#define SPIN_NS	       20000 /* an engine answers in about this time: then sleep */
+#define COCOPY_CHUNKS  2     /* enough in flight to keep the engine busy meanwhile */
+#define MEASURE_BYTES  (64u << 10)
+#define MEASURE_ROUNDS 8
 
 static unsigned int timeout_ms = 1000;
 
@@ -323,7 +323,8 @@ void batch_copy(struct amux_batch *b)
 		if (p->state == PAIR_STUCK) {
 			o->stuck_pages += p->pages;
 		} else if (i >= c.i) {
-			continue; /* the CPU's, or cut in the middle: the CPU copies all of it */
+			continue; /* the CPU's, or cut in the middle: the CPU copies all of it
+				   */
 		} else if (test_bit(i, b->failed)) {
 			o->declined[AMUX_DECLINE_ERROR] += p->pages;
 		} else {

@@ -28,8 +28,8 @@ struct amux_batch {
 	/* in flight: under wait.lock; whoever saw flying fall takes that lock once more before
 	 * it lets go of the batch, so that the waker has left */
 	wait_queue_head_t wait;
-	u32 flying; /* descriptors submitted and not answered */
-	u32 landed; /* answered, ever */
+	u32 flying;			      /* descriptors submitted and not answered */
+	u32 landed;			      /* answered, ever */
 	DECLARE_BITMAP(failed, BATCH_FOLIOS); /* pairs with an error */
 
 	bool open; /* between batch_copy() and batch_close() */

@@ -45,14 +45,15 @@ struct slot {
 struct channel {
 	struct kref ref;
 	struct rcu_head rcu;
-	struct list_head list; /* in all_channels, while it has a client or a quarantined slot */
+	struct list_head
+		list; /* in all_channels, while it has a client or a quarantined slot */
 	struct dma_chan *chan; /* NULL once given back */
-	struct device *dev;	  /* held by a reference */
+	struct device *dev;    /* held by a reference */
 	u32 index, engine;
 	spinlock_t lock;
 	bool closing;
 	u32 flying, quarantined;
-	u64 bytes; /* in flight, abandoned ones included */
+	u64 bytes;     /* in flight, abandoned ones included */
 	u64 submitted; /* descriptors, ever */
 	struct work_struct proof;
 	struct slot slot[CHANNEL_DEPTH];
@@ -148,7 +149,8 @@ static void slot_unmap(struct slot *s)
 	dma_unmap_page(dev, s->dst_dma, s->len, DMA_FROM_DEVICE);
 }
 
-/* Folios that a run of @len bytes from @page on covers: one reference more, or less, on each. */
+/* Folios that a run of @len bytes from @page on covers: one reference more, or less, on each.
+ */
 static void run_hold(struct page *page, size_t len, bool hold)
 {
 	struct page *end = page + (len >> PAGE_SHIFT);
@@ -422,7 +424,8 @@ unsigned int channel_abandon(struct amux_batch *b)
 	struct channel *c;
 
 	percpu_down_read(&table);
-	list_for_each_entry(c, &all_channels, list) {
+	list_for_each_entry(c, &all_channels, list)
+	{
 		here = 0;
 		spin_lock_irq(&c->lock);
 		for (i = 0; i < CHANNEL_DEPTH; i++)
@@ -499,8 +502,7 @@ static bool channel_wanted(struct dma_chan *chan, void *arg)
 
 	/* Removal is heard of on these two alone: others could not be given back in time. */
 	return (dev->bus == &pci_bus_type || dev->bus == &platform_bus_type) &&
-	       !is_leaving(dev) &&
-	       (a->node < 0 || dev_to_node(dev) == a->node) &&
+	       !is_leaving(dev) && (a->node < 0 || dev_to_node(dev) == a->node) &&
 	       (!a->pci_id || pci_id_of(dev) == a->pci_id) &&
 	       (!a->name[0] || !strcmp(a->name, dev_name(dev)));
 }
@@ -638,7 +640,8 @@ static void device_proved(const struct device *dev)
 	unsigned int i;
 
 	percpu_down_read(&table);
-	list_for_each_entry(c, &all_channels, list) {
+	list_for_each_entry(c, &all_channels, list)
+	{
 		if (c->dev != dev || c->chan)
 			continue;
 		spin_lock_irq(&c->lock);
@@ -661,7 +664,8 @@ static int bus_event(struct notifier_block *nb, unsigned long event, void *arg)
 		return NOTIFY_DONE;
 	mutex_lock(&control);
 	if (event == BUS_NOTIFY_UNBIND_DRIVER) {
-		/* Nobody may acquire what is given back here: the driver would warn, and leave. */
+		/* Nobody may acquire what is given back here: the driver would warn, and leave.
+		 */
 		leaving_set(NULL, dev);
 		for (i = 0; i < AMUX_GRANT_DEVS; i++)
 			channels_release(i, dev);
@@ -687,9 +691,8 @@ int channel_info(struct amux_info *info)
 		info->pci_id = pci_id_of(c->dev);
 		strscpy(info->name, dev_name(c->dev), sizeof(info->name));
 	}
-	list_for_each_entry(c, &all_channels, list)
-		if (c->index == info->dev)
-			info->quarantined += c->quarantined;
+	list_for_each_entry(c, &all_channels, list) if (c->index == info->dev)
+		info->quarantined += c->quarantined;
 	mutex_unlock(&control);
 	return 0;
 }
@@ -700,9 +703,11 @@ void channel_show(struct seq_file *m)
 
 	percpu_down_read(&table);
 	list_for_each_entry(c, &all_channels, list)
-		seq_printf(m, "%u %u %s %d %s %u %u %llu %llu\n", c->index, c->engine, dev_name(c->dev),
-			   dev_to_node(c->dev),
-			   c->quarantined ? "suspect" : c->closing ? "closed" : "open",
+		seq_printf(m, "%u %u %s %d %s %u %u %llu %llu\n", c->index, c->engine,
+			   dev_name(c->dev), dev_to_node(c->dev),
+			   c->quarantined ? "suspect"
+			   : c->closing	  ? "closed"
+					  : "open",
 			   c->flying, c->quarantined, c->bytes, c->submitted);
 	percpu_up_read(&table);
 }

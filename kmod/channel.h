@@ -8,7 +8,8 @@
  *
  *	FREE --submit--> FLYING --callback, not ABORTED--> answered --> FREE
  *	                   |  `---callback ABORTED-----------------.
- *	                   `--------- slot_abandon() (time-out) ---+-> QUARANTINED --proof--> FREE
+ *	                   `--------- slot_abandon() (time-out) ---+-> QUARANTINED --proof-->
+ *FREE
  *
  * A late DMA write must never reach a page in use, so QUARANTINED ends only by proof that the
  * hardware is quiet: the descriptor's own callback with a status other than ABORTED; a
@@ -33,7 +34,7 @@
 
 #include "uapi/accelmux.h"
 
-#define CHANNEL_DEPTH  12	    /* outstanding per channel: below idxd's default of 16 tags */
+#define CHANNEL_DEPTH	12 /* outstanding per channel: below idxd's default of 16 tags */
 #define CHANNEL_LEN_MAX (2u << 20) /* of one descriptor: the default max transfer of a WQ */
 
 struct amux_batch;
@@ -51,10 +52,10 @@ int channel_info(struct amux_info *info);
 
 /* What an offer needs to know of a device index; read without a lock, may be stale. */
 struct channel_load {
-	u32 usable;    /* mask of the channels in service */
-	u32 free;      /* slots free on them */
-	u64 bytes;     /* in flight */
-	u32 suspect;   /* channels out of service for a quarantined slot */
+	u32 usable;	/* mask of the channels in service */
+	u32 free;	/* slots free on them */
+	u64 bytes;	/* in flight */
+	u32 suspect;	/* channels out of service for a quarantined slot */
 	u64 device_bps; /* measured over the last busy stretches, 0: not known */
 	int node;	/* of all channels; NUMA_NO_NODE: not known, or of several */
 };
@@ -64,8 +65,8 @@ void channel_load(u32 dev, struct channel_load *out);
  * Submit one copy of @len bytes (contiguous on both sides, at most CHANNEL_LEN_MAX) to the
  * least loaded channel of @dev that is in @engine_mask (channel i is engine i), rather on the
  * node of @dst than on another.  On success
- * b->flying was raised, and falls when the answer comes, after batch_answered().  -EAGAIN: no slot free;
- * -EIO, -ENODEV: not submitted.
+ * b->flying was raised, and falls when the answer comes, after batch_answered().  -EAGAIN: no
+ * slot free; -EIO, -ENODEV: not submitted.
  */
 int channel_submit(u32 dev, u32 engine_mask, struct amux_batch *b, struct page *dst,
 		   struct page *src, size_t len, u32 first, u32 count);

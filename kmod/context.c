@@ -27,12 +27,12 @@
 #define NONE	   U16_MAX
 
 struct context {
-	struct context *outer;	  /* of the same task, or NULL */
+	struct context *outer; /* of the same task, or NULL */
 	struct context *next_free;
 	struct task_entry *entry;
 	struct context_call call;
 	enum migrate_mode mode;
-	u8 reason; /* enum amux_reason; AMUX_REASON_COUNT: not in the ABI */
+	u8 reason;  /* enum amux_reason; AMUX_REASON_COUNT: not in the ABI */
 	bool begun; /* the first folio_mc_copy() of the batch in progress has been seen */
 	bool tried; /* all of it has been looked at */
 	u16 n;	    /* records */

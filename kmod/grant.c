@@ -378,8 +378,8 @@ static int grant_now(struct amux_grant *g)
 }
 
 /* The most willing device's answer for the next block. */
-static int offer_best(const struct amux_grant *g, const struct offer_ask *ask, struct offer *out,
-		      struct channel_load *chosen)
+static int offer_best(const struct amux_grant *g, const struct offer_ask *ask,
+		      struct offer *out, struct channel_load *chosen)
 {
 	int best = AMUX_DECLINE_NO_GRANT, what;
 	struct channel_load load;

@@ -3,8 +3,8 @@
  * hook.c - migrations reach this module by ftrace redirection, as a livepatch would do it.
  *
  *	migrate_pages()	 always redirected: one entry per call
- *	folio_mc_copy()	 redirected while armed (a grant is possible, or batches are traced), and
- *			 only for a task that has a context
+ *	folio_mc_copy()	 redirected while armed (a grant is possible, or batches are traced),
+ *and only for a task that has a context
  *
  * The originals are called just behind their ftrace call site: whatever happens there does not
  * happen again, and there is no loop to be caught in.  At that point nothing of the function
@@ -102,10 +102,9 @@ static int hook_migrate_pages(struct list_head *from, new_folio_t get, free_foli
 		c = context_enter(&call, mode, reason);
 	if (c) {
 		/* No put_new_folio has a meaning of its own (hugetlb): it stays none. */
-		ret = static_call(orig_migrate_pages)(from, hook_get_new_folio,
-						      put ? hook_put_new_folio : NULL,
-						      (unsigned long)c, mode, reason,
-						      succeeded);
+		ret = static_call(orig_migrate_pages)(
+			from, hook_get_new_folio, put ? hook_put_new_folio : NULL,
+			(unsigned long)c, mode, reason, succeeded);
 		context_leave(c);
 	} else {
 		ret = static_call(orig_migrate_pages)(from, get, put, private, mode, reason,
@@ -163,7 +162,8 @@ static int target_find(struct target *t)
 
 	ret = register_kprobe(&kp);
 	if (ret) {
-		pr_err("this kernel has no function %s that can be probed (%d)\n", t->name, ret);
+		pr_err("this kernel has no function %s that can be probed (%d)\n", t->name,
+		       ret);
 		return -ENOENT;
 	}
 	at = (unsigned long)kp.addr;
@@ -186,7 +186,8 @@ static int target_on(struct target *t)
 		return 0;
 	ret = register_ftrace_function(&t->ops);
 	if (ret == -EBUSY)
-		pr_err("%s is redirected by somebody else already (a livepatch?): remove that first\n",
+		pr_err("%s is redirected by somebody else already (a livepatch?): remove that "
+		       "first\n",
 		       t->name);
 	else if (ret)
 		pr_err("%s cannot be hooked (%d)\n", t->name, ret);
@@ -203,7 +204,7 @@ static void target_off(struct target *t)
 
 #define NEW_FOLIO  "struct folio*(struct folio*,u64)*"
 #define FREE_FOLIO "void(struct folio*,u64)*"
-#define MIGRATE_PAGES(reason)                                                    \
+#define MIGRATE_PAGES(reason)                                                              \
 	"s32(struct list_head*," NEW_FOLIO "," FREE_FOLIO ",u64,enum migrate_mode," reason \
 	",u32*)"
 

@@ -73,7 +73,8 @@ static unsigned int pairs_fill(struct amux_pair *pair, struct list_head *dst_lis
 	return n;
 }
 
-/* @count: what is passed over is counted (not for a batch that is counted as a whole already). */
+/* @count: what is passed over is counted (not for a batch that is counted as a whole already).
+ */
 static void batch_fill(struct amux_batch *b, struct amux_pair *pair, unsigned int n, bool count)
 {
 	enum stats_skip why;

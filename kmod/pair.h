@@ -33,7 +33,7 @@ struct amux_pair {
 	struct folio *src;
 	struct folio *dst;
 	u32 pages;
-	u8 state; /* enum pair_state */
+	u8 state;   /* enum pair_state */
 	u8 batched; /* part of what batch_copy() got */
 	s16 rc;
 };

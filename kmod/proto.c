@@ -229,11 +229,13 @@ static int one_check(const struct types *b, const struct proto *p, char *text)
 
 	for (i = 1; i < b->n; i++) {
 		t = b->by_id[i];
-		if (BTF_INFO_KIND(t->info) == BTF_KIND_FUNC && !strcmp(type_name(b, t), p->name))
+		if (BTF_INFO_KIND(t->info) == BTF_KIND_FUNC &&
+		    !strcmp(type_name(b, t), p->name))
 			break;
 	}
 	if (i == b->n) {
-		pr_err("%s is not described in %s: nothing to compare with\n", p->name, BTF_PATH);
+		pr_err("%s is not described in %s: nothing to compare with\n", p->name,
+		       BTF_PATH);
 		return -ENOEXEC;
 	}
 	seq_buf_init(&out, text, TEXT_MAX);
@@ -264,7 +266,8 @@ int proto_check(const struct proto *p, unsigned int n)
 		return -ENOMEM;
 	ret = types_read(&b);
 	if (ret) {
-		pr_err("%s cannot be read (%d): prototypes cannot be compared\n", BTF_PATH, ret);
+		pr_err("%s cannot be read (%d): prototypes cannot be compared\n", BTF_PATH,
+		       ret);
 		ret = ret == -ENOMEM ? ret : -ENOEXEC;
 	}
 	for (i = 0; !ret && i < n; i++)

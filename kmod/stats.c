@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * stats.c - see stats.h.  Counters are per CPU; the demand page, which several CPUs write, takes
- * atomic additions and is never read back.
+ * stats.c - see stats.h.  Counters are per CPU; the demand page, which several CPUs write,
+ * takes atomic additions and is never read back.
  */
 #include <linux/atomic.h>
 #include <linux/debugfs.h>
@@ -109,8 +109,9 @@ static struct counters __percpu *counters;
 static struct dentry *dir;
 
 static const char *const reason_name[REASONS] = {
-	"compaction", "memory_failure", "memory_hotplug", "syscall",	  "mbind", "numa_misplaced",
-	"contig_range", "longterm_pin",	"demotion",	  "damon", "other",
+	"compaction", "memory_failure", "memory_hotplug", "syscall",
+	"mbind",      "numa_misplaced", "contig_range",	  "longterm_pin",
+	"demotion",   "damon",		"other",
 };
 
 static const char *const decline_name[AMUX_DECLINE_COUNT] = {
@@ -290,7 +291,8 @@ static struct counters *counters_sum(void)
 
 	if (!sum)
 		return NULL;
-	for_each_possible_cpu(cpu) {
+	for_each_possible_cpu(cpu)
+	{
 		const u64 *from = (const u64 *)per_cpu_ptr(counters, cpu);
 		u64 *to = (u64 *)sum;
 

@@ -31,9 +31,9 @@ struct batch_outcome {
 	u32 folios, pages, runs;
 	u32 engine_pages, cpu_pages, stuck_pages;
 	u32 declined[AMUX_DECLINE_COUNT]; /* pages, by why */
-	u64 arrival_ns, start_ns; /* start of the first copy */
-	u64 copy_ns;		  /* arrival to the last page copied, without what the kernel did
-				   * between copies of the CPU in their turn */
+	u64 arrival_ns, start_ns;	  /* start of the first copy */
+	u64 copy_ns;	      /* arrival to the last page copied, without what the kernel did
+			       * between copies of the CPU in their turn */
 	u64 alone_ns, cpu_ns; /* the same, predicted: an idle engine; the CPU */
 	u64 cpu_time_ns;
 };
@@ -63,12 +63,12 @@ void stats_single(u8 reason, u32 pages);
 
 /* Folios passed over when a batch was put together, by why. */
 enum stats_skip {
-	SKIP_REFS,	/* an unexpected reference: pinned, or just looked at */
+	SKIP_REFS, /* an unexpected reference: pinned, or just looked at */
 	SKIP_MAPPED,
-	SKIP_PRIVATE,	/* buffer heads and the like */
-	SKIP_MAPPING,	/* not a mapping whose folios may be copied ahead */
-	SKIP_UNKNOWN,	/* no pair on record */
-	SKIP_STALE,	/* a mark made void by a failed attempt */
+	SKIP_PRIVATE, /* buffer heads and the like */
+	SKIP_MAPPING, /* not a mapping whose folios may be copied ahead */
+	SKIP_UNKNOWN, /* no pair on record */
+	SKIP_STALE,   /* a mark made void by a failed attempt */
 	SKIP_NO_CONTEXT,
 	SKIP_COUNT
 };

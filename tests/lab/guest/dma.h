@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define STATS "/sys/kernel/debug/accelmux/stats"
+#define STATS  "/sys/kernel/debug/accelmux/stats"
 #define FAULTS "/sys/kernel/debug/amux_testdma/"
 
 int dma_load(const char *path, const char *params);

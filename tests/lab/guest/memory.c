@@ -34,8 +34,9 @@ int memory_bind(char *base, size_t bytes, unsigned int node, unsigned int flags)
 {
 	unsigned long mask = 1ul << node;
 
-	return syscall(SYS_mbind, base, bytes, MPOL_BIND, &mask, 8 * sizeof(mask), flags) ? -errno
-											    : 0;
+	return syscall(SYS_mbind, base, bytes, MPOL_BIND, &mask, 8 * sizeof(mask), flags)
+		       ? -errno
+		       : 0;
 }
 
 static int file_make(struct memory *m, const char *path)
@@ -62,8 +63,8 @@ static int touch(struct memory *m, bool scattered)
 	char *between = NULL;
 
 	if (filler) {
-		between = mmap(NULL, filler, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			       -1, 0);
+		between = mmap(NULL, filler, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (between == MAP_FAILED)
 			return -errno;
 		madvise(between, filler, MADV_NOHUGEPAGE);
@@ -144,17 +145,17 @@ static int ksm_merge(struct memory *m)
 	unsigned long want = m->bytes / PAGE / 2 * 9 / 10;
 
 	if (madvise(m->base, m->bytes, MADV_MERGEABLE) ||
-	    file_write(KSM "pages_to_scan", "4000") || file_write(KSM "sleep_millisecs", "10") ||
-	    file_write(KSM "run", "1"))
+	    file_write(KSM "pages_to_scan", "4000") ||
+	    file_write(KSM "sleep_millisecs", "10") || file_write(KSM "run", "1"))
 		return -EOPNOTSUPP;
 	file_write(KSM "smart_scan", "0"); /* not to pass over what did not merge at once */
 	for (int i = 0; i < 2000 && ksm_number("pages_sharing") < want; i++)
 		sleep_ms(50);
 	file_write(KSM "run", "0");
 	if (ksm_number("pages_sharing") < want) {
-		static const char *const name[] = { "pages_shared", "pages_sharing",
+		static const char *const name[] = { "pages_shared",   "pages_sharing",
 						    "pages_unshared", "pages_volatile",
-						    "pages_skipped", "full_scans" };
+						    "pages_skipped",  "full_scans" };
 		for (size_t i = 0; i < sizeof(name) / sizeof(*name); i++)
 			printf("# %s %lu\n", name[i], ksm_number(name[i]));
 		return -ETIMEDOUT;

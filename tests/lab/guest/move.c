@@ -32,8 +32,8 @@ static bool block_good[BLOCKS_MAX];
 const char *const way_name[WAY_COUNT] = { "move_pages",	    "migrate_pages", "mbind",
 					  "compact_memory", "kcompactd",     "migrate_hot",
 					  "migrate_cold",   "offline",	     "demotion" };
-const char *const way_reason[WAY_COUNT] = { "syscall",	  "syscall", "mbind",
-					    "compaction", "compaction", "damon",
+const char *const way_reason[WAY_COUNT] = { "syscall",	  "syscall",	    "mbind",
+					    "compaction", "compaction",	    "damon",
 					    "damon",	  "memory_hotplug", "demotion" };
 
 /* The kernel tries for ever to empty a block: a process of its own, that a signal ends. */
@@ -82,7 +82,8 @@ static void blocks_learn(void)
 
 int move_init(void)
 {
-	/* DAMON runs once at a time; there are kernels where it keeps statistics from the start. */
+	/* DAMON runs once at a time; there are kernels where it keeps statistics from the
+	 * start. */
 	file_write("/sys/module/damon_stat/parameters/enabled", "N");
 	mkdir(CGROUP "moved", 0700);
 	file_write(CGROUP "cgroup.subtree_control", "+memory");

@@ -12,7 +12,8 @@
 
 static uint64_t word_of(size_t page, uint32_t version, size_t i)
 {
-	uint64_t x = page * 0x9e3779b97f4a7c15ull + (uint64_t)version * 0xbf58476d1ce4e5b9ull + i;
+	uint64_t x =
+		page * 0x9e3779b97f4a7c15ull + (uint64_t)version * 0xbf58476d1ce4e5b9ull + i;
 
 	return (x ^ (x >> 29)) * 0x94d049bb133111ebull;
 }

@@ -51,7 +51,8 @@ static bool compacts(enum way way)
 	return way == WAY_COMPACT || way == WAY_KCOMPACTD;
 }
 
-/* With holes, so that there is something to do: one page of two, or of four, of a large area. */
+/* With holes, so that there is something to do: one page of two, or of four, of a large area.
+ */
 static int compact(enum way way, struct memory *m, unsigned int round)
 {
 	size_t bytes = 128ul << 20, every = round % 2 ? 4 : 2;
@@ -93,15 +94,15 @@ int main(int argc, char **argv)
 		fprintf(stderr, "migload: no control group: %s\n", strerror(-ret));
 		return 1;
 	}
-	if (memory_make(&m, (enum kind)kind, bytes, false) || pages_init(&p, m.base, bytes / PAGE) ||
-	    pages_start(&p)) {
+	if (memory_make(&m, (enum kind)kind, bytes, false) ||
+	    pages_init(&p, m.base, bytes / PAGE) || pages_start(&p)) {
 		fprintf(stderr, "migload: no memory\n");
 		return 1;
 	}
 	do
-		ret = way == WAY_NUMA		    ? balance(&m) :
-		      compacts((enum way)way) ? compact((enum way)way, &m, rounds) :
-						move_by((enum way)way, &m, rounds);
+		ret = way == WAY_NUMA		? balance(&m)
+		      : compacts((enum way)way) ? compact((enum way)way, &m, rounds)
+						: move_by((enum way)way, &m, rounds);
 	while (++rounds && !ret && time(NULL) < end);
 	bad = pages_finish(&p);
 	printf("%lu pages moved, %lu bad\n", rounds * (bytes / PAGE), bad);

@@ -21,11 +21,11 @@
 #include "move.h"
 #include "pages.h"
 
-#define BYTES	 (4ul << 20)
-#define DEVICE	 "/dev/accelmux"
-#define FOREVER	 (~0ull)
-#define PLENTY	 10000000000ull
-#define LOAN_MS	 400
+#define BYTES	(4ul << 20)
+#define DEVICE	"/dev/accelmux"
+#define FOREVER (~0ull)
+#define PLENTY	10000000000ull
+#define LOAN_MS 400
 
 static uint64_t now_ns(void)
 {
@@ -189,8 +189,9 @@ static void grants(void)
 	l.g->flags |= AMUX_GRANT_COCOPY;
 	l.g->chunk_bytes = 64 << 10;
 	engine = engine_pages(NULL);
-	tap_ok(engine && engine < BYTES / PAGE, "with the CPU from the tail: %lu of %lu by engine",
-	       (unsigned long)engine, BYTES / PAGE);
+	tap_ok(engine && engine < BYTES / PAGE,
+	       "with the CPU from the tail: %lu of %lu by engine", (unsigned long)engine,
+	       BYTES / PAGE);
 	grant_all(l.g, PLENTY, 0, 0);
 	l.g->seq |= 1;
 	engine = engine_pages(&ns);
@@ -255,7 +256,9 @@ static void death(void)
 static void fuzz(void)
 {
 	const char *given = getenv("AMUX_LAB_SECONDS");
-	unsigned int seconds = given ? (unsigned int)atoi(given) : getenv("AMUX_LAB_FULL") ? 600 : 10;
+	unsigned int seconds = given			 ? (unsigned int)atoi(given)
+			       : getenv("AMUX_LAB_FULL") ? 600
+							 : 10;
 	struct pages p = { 0 };
 	struct memory m;
 	unsigned long rounds = 0;
@@ -293,7 +296,9 @@ static void fuzz(void)
 					continue;
 				}
 				for (size_t k = 0; k < sizeof(arg); k++)
-					arg[k] = (unsigned char)(k < 16 && x & 256 ? 0 : x >> (k % 56));
+					arg[k] = (unsigned char)(k < 16 && x & 256
+									 ? 0
+									 : x >> (k % 56));
 				ioctl(l.fd, cmd[(x >> 20) % 5], arg);
 			}
 			if (x & 1024) {
@@ -307,8 +312,8 @@ static void fuzz(void)
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	pages_finish(&p);
-	tap_ok(!p.bad, "random grants and ioctls for %u s: %lu moves of %lu pages, %lu bad", seconds,
-	       rounds, BYTES / PAGE, (unsigned long)p.bad);
+	tap_ok(!p.bad, "random grants and ioctls for %u s: %lu moves of %lu pages, %lu bad",
+	       seconds, rounds, BYTES / PAGE, (unsigned long)p.bad);
 	pages_free(&p);
 	memory_free(&m);
 }

@@ -135,14 +135,15 @@ static void judge(const char *what, double without, double with, double limit)
 {
 	double more = without > 0 ? 100 * (with - without) / without : 100;
 
-	tap_note("%s: %.0f instructions per 4 KiB without the module, %.0f with: %+.2f %%", what,
-		 without, with, more);
+	tap_note("%s: %.0f instructions per 4 KiB without the module, %.0f with: %+.2f %%",
+		 what, without, with, more);
 	tap_ok(without > 0 && with > 0 && more <= limit, "%s: at most +%.1f %%", what, limit);
 }
 
 int main(int argc, char **argv)
 {
-	static const char *const name[] = { "mbind 4K in 512s", "mbind 4K in 16s", "mbind THP" };
+	static const char *const name[] = { "mbind 4K in 512s", "mbind 4K in 16s",
+					    "mbind THP" };
 	static const double no_grant[] = { 1.5, 1.5, 0.1 }, below[] = { 3, 3, 0.1 };
 	struct region r[3];
 	double without[3], with;

@@ -56,8 +56,7 @@ static size_t load_move(unsigned int rounds)
 	for (unsigned int r = 0; r < rounds || (away && r < rounds + 6); r++) {
 		away = 0;
 		for (int i = 0; i < 2; i++)
-			away += BYTES / PAGE -
-				move_to_node(mem[i].base, BYTES, r % 2 ? 0 : 1);
+			away += BYTES / PAGE - move_to_node(mem[i].base, BYTES, r % 2 ? 0 : 1);
 	}
 	return away;
 }
@@ -75,7 +74,8 @@ static void errors(void)
 	bad = load_finish();
 	tap_ok(!bad && !away && dma_stat("dma_errors") > before &&
 		       dma_stat("declined_error") > cpu && !dma_stat("quarantined"),
-	       "each 3rd descriptor fails: %lu bad, %zu not moved, %lu errors, %lu pages by CPU",
+	       "each 3rd descriptor fails: %lu bad, %zu not moved, %lu errors, %lu pages by "
+	       "CPU",
 	       bad, away, (unsigned long)(dma_stat("dma_errors") - before),
 	       (unsigned long)(dma_stat("declined_error") - cpu));
 }
@@ -120,8 +120,8 @@ static void late_writes(void)
 	load_move(2);
 	bad = load_finish();
 	tap_ok(!bad && fault_get("late") > late && dma_stat("stuck_pages") > stuck,
-	       "they write %d ms later: %lu bad, %lu late writes, %lu pages were stuck", LATE_MS,
-	       bad, (unsigned long)(fault_get("late") - late),
+	       "they write %d ms later: %lu bad, %lu late writes, %lu pages were stuck",
+	       LATE_MS, bad, (unsigned long)(fault_get("late") - late),
 	       (unsigned long)(dma_stat("stuck_pages") - stuck));
 	fault_set("late_ms", 0);
 }
@@ -179,7 +179,8 @@ static void taken_away(void)
 	away = load_move(2);
 	bad = load_finish();
 	tap_ok(!bad && !away && dma_stat("engine_pages") > engine,
-	       "the device taken away and given back in mid-batch: %lu bad, %zu not moved, %lu pages by engine",
+	       "the device taken away and given back in mid-batch: %lu bad, %zu not moved, %lu "
+	       "pages by engine",
 	       bad, away, (unsigned long)(dma_stat("engine_pages") - engine));
 	tap_ok(dma_stat_becomes("quarantined", 0, 5000), "nothing is quarantined");
 }
@@ -236,7 +237,7 @@ int main(int argc, char **argv)
 	first = used_kb();
 	round_of_all();
 	second = used_kb();
-	tap_ok(second < first + 512, "kernel memory after two rounds: %lu KiB, then %lu KiB", first,
-	       second);
+	tap_ok(second < first + 512, "kernel memory after two rounds: %lu KiB, then %lu KiB",
+	       first, second);
 	return tap_done();
 }

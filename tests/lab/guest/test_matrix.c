@@ -8,8 +8,8 @@
  * one.  What else the way moves in the guest does not count.
  *
  * By engine, above zero: anonymous memory (4K, THP, KSM, mlocked) and hugetlb, wherever the way
- * moves it in batches that reach the threshold.  Never: files (shmem, tmpfs, ext4), whose single
- * folios are not copied ahead of their turn, and pinned pages, which do not move at all.
+ * moves it in batches that reach the threshold.  Never: files (shmem, tmpfs, ext4), whose
+ * single folios are not copied ahead of their turn, and pinned pages, which do not move at all.
  *
  * Memory can be offline where the kernel has none of its own: lab-boot: movablecore=768M
  *
@@ -186,22 +186,24 @@ static void one(enum kind k, enum way w)
 	enum expect want = expected(k, w);
 	struct pages p = { .read_only = k == KIND_KSM || k == KIND_PINNED };
 	struct count c = { 0 };
-	unsigned int rounds = w == WAY_MOVE_PAGES || w == WAY_MBIND ? 4 : w == WAY_OFFLINE ? 1 : 2;
+	unsigned int rounds = w == WAY_MOVE_PAGES || w == WAY_MBIND ? 4
+			      : w == WAY_OFFLINE		    ? 1
+								    : 2;
 	uint64_t single = dma_reason(way_reason[w], 4), batched = dma_reason(way_reason[w], 3);
 	struct memory m;
 	unsigned long bad;
 	int ret;
 
-	ret = w == WAY_OFFLINE ? make_offlinable(&m, k) :
-				 memory_make(&m, k, BYTES,
-					     w == WAY_COMPACT || w == WAY_KCOMPACTD);
+	ret = w == WAY_OFFLINE
+		      ? make_offlinable(&m, k)
+		      : memory_make(&m, k, BYTES, w == WAY_COMPACT || w == WAY_KCOMPACTD);
 	if (!ret)
 		ret = pages_init(&p, m.base, PAGES);
 	if (!ret)
 		ret = memory_settle(&m);
 	if (ret) {
-		tap_ok(false, "%s x %s: the memory cannot be had: %s", kind_name[k], way_name[w],
-		       strerror(-ret));
+		tap_ok(false, "%s x %s: the memory cannot be had: %s", kind_name[k],
+		       way_name[w], strerror(-ret));
 		memory_free(&m);
 		return;
 	}
@@ -215,11 +217,12 @@ static void one(enum kind k, enum way w)
 	if (w == WAY_OFFLINE && k == KIND_PINNED && ret == -EBUSY)
 		ret = 0;
 	bad = pages_finish(&p);
-	tap_note("%s x %s: %lu pages moved, %lu by engine, %lu by CPU (in all, for this reason: %lu in batches, %lu singly, by CPU); %lu written, %lu read",
+	tap_note("%s x %s: %lu pages moved, %lu by engine, %lu by CPU (in all, for this "
+		 "reason: %lu in batches, %lu singly, by CPU); %lu written, %lu read",
 		 kind_name[k], way_name[w], c.moved, c.engine, c.moved - c.engine,
 		 (unsigned long)(dma_reason(way_reason[w], 3) - batched),
-		 (unsigned long)(dma_reason(way_reason[w], 4) - single), (unsigned long)p.written,
-		 (unsigned long)p.checked);
+		 (unsigned long)(dma_reason(way_reason[w], 4) - single),
+		 (unsigned long)p.written, (unsigned long)p.checked);
 	tap_ok(!ret && !bad && as_expected(want, &c),
 	       "%s x %s: content right (%lu bad), %s%s%s", kind_name[k], way_name[w], bad,
 	       say[want], ret ? ": " : "", ret ? strerror(-ret) : "");

@@ -46,7 +46,8 @@ int main(int argc, char **argv)
 		       kind_name[k], (unsigned long)engine, bad);
 		bad = bad_after_move(k, true, &engine);
 		tap_ok(engine > 0 && bad == engine,
-		       "%s, an engine that flips a bit of each page: %lu pages by engine, %lu bad",
+		       "%s, an engine that flips a bit of each page: %lu pages by engine, %lu "
+		       "bad",
 		       kind_name[k], (unsigned long)engine, bad);
 	}
 	dma_unload_both();

@@ -28,7 +28,8 @@ static unsigned long long submitted(int node)
 	char device[64], state[16];
 	int at;
 
-	while (f && fscanf(f, "%*u %*u %63s %d %15s %*u %*u %*u %llu", device, &at, state, &n) == 4)
+	while (f &&
+	       fscanf(f, "%*u %*u %63s %d %15s %*u %*u %*u %llu", device, &at, state, &n) == 4)
 		if (at == node)
 			sum += n;
 	if (f)
@@ -80,8 +81,8 @@ int main(int argc, char **argv)
 	moved(FEW, by);
 	for (int to = 0; to < 2; to++)
 		tap_ok(by[to][to] && !by[to][!to],
-		       "few pages to node %d: %llu descriptors there, %llu on the other node", to,
-		       by[to][to], by[to][!to]);
+		       "few pages to node %d: %llu descriptors there, %llu on the other node",
+		       to, by[to][to], by[to][!to]);
 	tap_ok(!dma_stat("cross_node"), "none of them crosses");
 	/* Slow engines: room is what decides. */
 	file_write("/sys/module/amux_testdma/parameters/desc_ns", "200000");
@@ -89,8 +90,8 @@ int main(int argc, char **argv)
 	file_write("/sys/module/amux_testdma/parameters/desc_ns", "0");
 	for (int to = 0; to < 2; to++)
 		tap_ok(by[to][to] && by[to][!to],
-		       "many pages to node %d: %llu descriptors there, %llu on the other node", to,
-		       by[to][to], by[to][!to]);
+		       "many pages to node %d: %llu descriptors there, %llu on the other node",
+		       to, by[to][to], by[to][!to]);
 	tap_ok(dma_stat("cross_node") == by[0][1] + by[1][0], "what crosses is counted: %lu",
 	       (unsigned long)dma_stat("cross_node"));
 	acquired(0, "amux-testdma.0");

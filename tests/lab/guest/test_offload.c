@@ -371,7 +371,8 @@ static void absent(void)
 	if (!ret)
 		ret = load();
 	if (!ret && dma_stat_becomes("armed", 1, 5000)) {
-		if (memory_make(&m, KIND_ANON, BYTES, false) || pages_init(&p, m.base, BYTES / PAGE))
+		if (memory_make(&m, KIND_ANON, BYTES, false) ||
+		    pages_init(&p, m.base, BYTES / PAGE))
 			tap_bail("no memory");
 		move_to_node(m.base, BYTES, 1);
 		pages_check(&p);

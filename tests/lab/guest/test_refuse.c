@@ -30,7 +30,8 @@ static unsigned int log_lines(const char *word, char *last, size_t size)
 	char *save = NULL;
 
 	text[n > 0 ? n : 0] = '\0';
-	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+	for (char *line = strtok_r(text, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
 		char *said = strstr(line, "] accelmux: ");
 
 		if (!said)
@@ -55,8 +56,8 @@ static void refused(const char *path, const char *params, int error, const char 
 	line[0] = '\0';
 	ret = dma_load(path, params);
 	lines = log_lines(word, line, sizeof(line));
-	tap_ok(ret == error && lines == 1, "%s: %s, in one line: %s", what,
-	       strerror(-ret), line);
+	tap_ok(ret == error && lines == 1, "%s: %s, in one line: %s", what, strerror(-ret),
+	       line);
 	if (!ret)
 		dma_unload("accelmux");
 }

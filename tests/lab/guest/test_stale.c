@@ -38,7 +38,7 @@
 
 struct race {
 	int memfd, udmabuf;
-	char *base; /* the memfd, mapped */
+	char *base;	       /* the memfd, mapped */
 	unsigned int unpin_ms; /* after the answer */
 };
 
@@ -149,8 +149,8 @@ int main(int argc, char **argv)
 	if (ret)
 		tap_bail("amux_testdma.ko: %s", strerror(-ret));
 	lost = races("/m/accelmux-keepmarks.ko", true, &attempts);
-	tap_ok(lost > 0, "control, marks that survive a pass: %d pages lost in %u attempts", lost,
-	       attempts);
+	tap_ok(lost > 0, "control, marks that survive a pass: %d pages lost in %u attempts",
+	       lost, attempts);
 	lost = races("/m/accelmux.ko", false, &attempts);
 	tap_ok(!lost, "marks of one pass only: %d pages lost in %u attempts", lost, attempts);
 	dma_unload("amux_testdma");

@@ -116,19 +116,25 @@ int fault_init(void)
 		const char *name;
 		u32 *value;
 	} knob[] = {
-		{ "error_every", &error_every }, { "delay_every", &delay_every },
-		{ "delay_ms", &delay_ms },	 { "lose_every", &lose_every },
+		{ "error_every", &error_every },
+		{ "delay_every", &delay_every },
+		{ "delay_ms", &delay_ms },
+		{ "lose_every", &lose_every },
 		{ "gate", &gate },
-		{ "late_ms", &late_ms },	 { "flip_every", &flip_every },
+		{ "late_ms", &late_ms },
+		{ "flip_every", &flip_every },
 		{ "sync", &sync_on },
 	};
 	static const struct {
 		const char *name;
 		atomic64_t *value;
 	} counter[] = {
-		{ "descriptors", &count.descriptors }, { "bytes", &count.bytes },
-		{ "errors", &count.errors },	       { "lost", &count.lost },
-		{ "late", &count.late },	       { "flipped", &count.flipped },
+		{ "descriptors", &count.descriptors },
+		{ "bytes", &count.bytes },
+		{ "errors", &count.errors },
+		{ "lost", &count.lost },
+		{ "late", &count.late },
+		{ "flipped", &count.flipped },
 	};
 	unsigned int i;
 

@@ -63,8 +63,10 @@ static int __init testdma_init(void)
 	unsigned int i;
 	int ret;
 
-	if (!devices || devices > DEVICES_MAX || !channels || channels > CHANNELS_MAX || !depth) {
-		pr_err("devices=%u channels=%u depth=%u: expected 1 to %d, 1 to %d, at least 1\n",
+	if (!devices || devices > DEVICES_MAX || !channels || channels > CHANNELS_MAX ||
+	    !depth) {
+		pr_err("devices=%u channels=%u depth=%u: expected 1 to %d, 1 to %d, at least "
+		       "1\n",
 		       devices, channels, depth, DEVICES_MAX, CHANNELS_MAX);
 		return -EINVAL;
 	}
