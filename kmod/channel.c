@@ -45,8 +45,7 @@ struct slot {
 struct channel {
 	struct kref ref;
 	struct rcu_head rcu;
-	struct list_head
-		list; /* in all_channels, while it has a client or a quarantined slot */
+	struct list_head list; /* in all_channels: has a client, or a quarantined slot */
 	struct dma_chan *chan; /* NULL once given back */
 	struct device *dev;    /* held by a reference */
 	u32 index, engine;
@@ -149,8 +148,7 @@ static void slot_unmap(struct slot *s)
 	dma_unmap_page(dev, s->dst_dma, s->len, DMA_FROM_DEVICE);
 }
 
-/* Folios that a run of @len bytes from @page on covers: one reference more, or less, on each.
- */
+/* Folios that a run of @len bytes from @page covers: one reference more, or less, on each. */
 static void run_hold(struct page *page, size_t len, bool hold)
 {
 	struct page *end = page + (len >> PAGE_SHIFT);
