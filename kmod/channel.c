@@ -422,8 +422,7 @@ unsigned int channel_abandon(struct amux_batch *b)
 	struct channel *c;
 
 	percpu_down_read(&table);
-	list_for_each_entry(c, &all_channels, list)
-	{
+	list_for_each_entry(c, &all_channels, list) {
 		here = 0;
 		spin_lock_irq(&c->lock);
 		for (i = 0; i < CHANNEL_DEPTH; i++)
@@ -638,8 +637,7 @@ static void device_proved(const struct device *dev)
 	unsigned int i;
 
 	percpu_down_read(&table);
-	list_for_each_entry(c, &all_channels, list)
-	{
+	list_for_each_entry(c, &all_channels, list) {
 		if (c->dev != dev || c->chan)
 			continue;
 		spin_lock_irq(&c->lock);
@@ -689,8 +687,9 @@ int channel_info(struct amux_info *info)
 		info->pci_id = pci_id_of(c->dev);
 		strscpy(info->name, dev_name(c->dev), sizeof(info->name));
 	}
-	list_for_each_entry(c, &all_channels, list) if (c->index == info->dev)
-		info->quarantined += c->quarantined;
+	list_for_each_entry(c, &all_channels, list)
+		if (c->index == info->dev)
+			info->quarantined += c->quarantined;
 	mutex_unlock(&control);
 	return 0;
 }

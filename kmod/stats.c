@@ -291,8 +291,7 @@ static struct counters *counters_sum(void)
 
 	if (!sum)
 		return NULL;
-	for_each_possible_cpu(cpu)
-	{
+	for_each_possible_cpu(cpu) {
 		const u64 *from = (const u64 *)per_cpu_ptr(counters, cpu);
 		u64 *to = (u64 *)sum;
 

@@ -81,12 +81,12 @@ static struct tx *tx_due(struct channel *c)
 	struct tx *t, *due = NULL;
 
 	spin_lock_irq(&c->lock);
-	list_for_each_entry(t, &c->lost, node) if (t->due && time_after_eq(jiffies, t->due))
-	{
-		list_del_init(&t->node);
-		due = t;
-		break;
-	}
+	list_for_each_entry(t, &c->lost, node)
+		if (t->due && time_after_eq(jiffies, t->due)) {
+			list_del_init(&t->node);
+			due = t;
+			break;
+		}
 	c->busy = due;
 	spin_unlock_irq(&c->lock);
 	return due;
@@ -151,8 +151,7 @@ static void held_answer(struct channel *c)
 {
 	struct tx *t, *next;
 
-	list_for_each_entry_safe(t, next, &c->held, node)
-	{
+	list_for_each_entry_safe(t, next, &c->held, node) {
 		list_del_init(&t->node);
 		tx_answer(c, t, DMA_TRANS_NOERROR);
 	}
@@ -270,8 +269,7 @@ static int terminate_all(struct dma_chan *chan)
 	list_splice_tail_init(&c->issued, &out);
 	list_splice_tail_init(&c->lost, &out);
 	spin_unlock_irq(&c->lock);
-	list_for_each_entry_safe(t, next, &out, node)
-	{
+	list_for_each_entry_safe(t, next, &out, node) {
 		list_del_init(&t->node);
 		tx_answer(c, t, DMA_TRANS_ABORTED);
 	}
@@ -364,8 +362,7 @@ void engine_remove(struct platform_device *pdev)
 		list_splice_tail_init(&c->issued, &out);
 		list_splice_tail_init(&c->lost, &out);
 		spin_unlock_irq(&c->lock);
-		list_for_each_entry_safe(t, next, &out, node)
-		{
+		list_for_each_entry_safe(t, next, &out, node) {
 			list_del_init(&t->node);
 			tx_answer(c, t, DMA_TRANS_ABORTED);
 		}
