@@ -15,6 +15,7 @@
 #
 # KERNEL is 6.12, 7 or debug.  Needs root (a Debian root directory is made), about 3 GB in
 # AMUX_LAB_DIR (default /var/cache/accelmux-lab) and the host's own apt sources.
+# A boot is ended after AMUX_LAB_TIMEOUT seconds.
 # O: build directory (default build); results in O/lab/KERNEL.
 set -eu
 
@@ -89,8 +90,12 @@ run)
 	suite "$@"
 	;;
 quick) AMUX_LAB_QUICK=1 && export AMUX_LAB_QUICK && both "$@" ;;
-full) AMUX_LAB_FULL=1 && export AMUX_LAB_FULL && both "$@" ;;
+full)
+	: "${AMUX_LAB_TIMEOUT:=5400}"
+	AMUX_LAB_FULL=1 && export AMUX_LAB_FULL && both "$@"
+	;;
 debug)
+	: "${AMUX_LAB_TIMEOUT:=3600}"
 	env_make
 	env_debug_kernel
 	suite debug "$@"

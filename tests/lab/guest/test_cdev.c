@@ -154,6 +154,36 @@ static void wrong_use(void)
 	close(fd);
 }
 
+/* What the kernel tells the broker adds up. */
+static void demanded(const struct link *l)
+{
+	const struct amux_demand *d = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, l->fd, PAGE);
+	uint64_t declined = 0, waits = 0, submitted;
+
+	if (d == MAP_FAILED)
+		tap_bail("the demand page: %s", strerror(errno));
+	submitted = d->dev[0].submitted_bytes;
+	for (int i = 0; i < AMUX_DECLINE_COUNT; i++)
+		declined += d->declined_pages[i];
+	for (int i = 0; i < AMUX_GRANT_HIST; i++)
+		waits += d->wait_hist[i];
+	tap_ok(d->arrived_bytes && d->arrived_bytes == d->finished_bytes &&
+		       d->arrived_bytes == d->engine_bytes + d->cpu_bytes,
+	       "demand: %lu KiB arrived, %lu finished, %lu by engine, %lu by CPU",
+	       (unsigned long)(d->arrived_bytes >> 10), (unsigned long)(d->finished_bytes >> 10),
+	       (unsigned long)(d->engine_bytes >> 10), (unsigned long)(d->cpu_bytes >> 10));
+	tap_ok(submitted == d->dev[0].completed_bytes && submitted == d->engine_bytes,
+	       "demand: all that was submitted is completed");
+	tap_ok(declined && declined * PAGE <= d->cpu_bytes, "demand: %lu pages declined",
+	       (unsigned long)declined);
+	tap_ok(d->batch_ns && d->cpu_ns && d->alone_ns && d->cpu_time_ns && waits &&
+		       waits <= d->batches,
+	       "demand: batches took %lu us, predicted %lu alone, %lu by CPU; %lu us of CPU time",
+	       (unsigned long)(d->batch_ns / 1000), (unsigned long)(d->alone_ns / 1000),
+	       (unsigned long)(d->cpu_ns / 1000), (unsigned long)(d->cpu_time_ns / 1000));
+	munmap((void *)(uintptr_t)d, PAGE);
+}
+
 static void grants(void)
 {
 	uint64_t engine, ns, alone;
@@ -200,6 +230,7 @@ static void grants(void)
 	       (unsigned long)(ns / 1000), (unsigned long)(alone / 1000));
 	l.g->seq++;
 	tap_ok(engine_pages(NULL) > 0, "and when it is even again");
+	demanded(&l);
 	link_close(&l);
 	tap_ok(!dma_stat("attached") && !engine_pages(NULL), "closed: back to the CPU");
 }

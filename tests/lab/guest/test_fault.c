@@ -17,6 +17,9 @@
 #include "pages.h"
 
 #define BYTES	(8ul << 20)
+/* One move of all takes that often SLOW_MS if engines do it all: some 15 s */
+#define SLOW_MS	    30
+#define SLOW_MAX_MS 8000
 #define DRIVER	"/sys/bus/platform/drivers/amux-testdma/"
 #define LATE_MS 3000 /* long after the time-out of 50 ms */
 
@@ -96,6 +99,29 @@ static void delays(void)
 	       (unsigned long)(dma_stat("stuck_pages") - stuck));
 	tap_ok(dma_stat_becomes("quarantined", 0, 5000),
 	       "the late answers are the proof: nothing is quarantined");
+}
+
+/*
+ * An engine that answers every time before the time-out, but ever so slowly: it would hold a
+ * batch for seconds.
+ */
+static void dawdling(void)
+{
+	uint64_t timeout = dma_stat("declined_timeout"), start;
+	unsigned long bad, ms;
+
+	load_start();
+	fault_set("delay_ms", SLOW_MS);
+	fault_set("delay_every", 1);
+	start = tap_ns();
+	load_move(1);
+	ms = (unsigned long)((tap_ns() - start) / 1000000);
+	fault_set("delay_every", 0);
+	bad = load_finish();
+	tap_ok(!bad && dma_stat("declined_timeout") > timeout && ms < SLOW_MAX_MS,
+	       "each answer takes %d ms: %lu bad, moved within %lu ms, %lu pages left to the CPU",
+	       SLOW_MS, bad, ms, (unsigned long)(dma_stat("declined_timeout") - timeout));
+	tap_ok(dma_stat_becomes("quarantined", 0, 30000), "nothing is quarantined");
 }
 
 static void late_writes(void)
@@ -214,6 +240,7 @@ static void round_of_all(void)
 		tap_bail("the modules do not load: %s", strerror(-ret));
 	errors();
 	delays();
+	dawdling();
 	late_writes();
 	lost();
 	dma_stat_becomes("armed", 1, 3000);

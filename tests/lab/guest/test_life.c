@@ -42,7 +42,7 @@ int main(int argc, char **argv)
 
 	if (!given && getenv("AMUX_LAB_FULL"))
 		rounds = 200;
-	tap_init(argc, argv, 900);
+	tap_init(argc, argv, 1800);
 	ret = dma_load("/m/amux_testdma.ko", "");
 	if (ret)
 		tap_bail("amux_testdma.ko: %s", strerror(-ret));
