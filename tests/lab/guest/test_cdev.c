@@ -25,7 +25,7 @@
 #define DEVICE	"/dev/accelmux"
 #define FOREVER (~0ull)
 #define PLENTY	10000000000ull
-#define LOAN_MS 400
+#define LOAN_MS 3000
 
 static uint64_t now_ns(void)
 {
