@@ -13,8 +13,8 @@
 #include <linux/uaccess.h>
 
 #include "cdev.h"
-#include "channel.h"
 #include "grant.h"
+#include "hold.h"
 
 static atomic_t taken = ATOMIC_INIT(0);
 static DEFINE_MUTEX(lock); /* over an opener's ioctls: they may come from several threads */
@@ -69,7 +69,7 @@ static int ioctl_acquire(void __user *arg)
 	if (a.dev >= AMUX_GRANT_DEVS || a.node < -1 || !a.max_channels || a.max_channels > 32 ||
 	    memchr_inv(a.rsvd, 0, sizeof(a.rsvd)) || !memchr(a.name, 0, sizeof(a.name)))
 		return -EINVAL;
-	ret = channel_acquire(&a);
+	ret = hold_acquire(&a);
 	return ret ?: copy_to_user(arg, &a, sizeof(a)) ? -EFAULT : 0;
 }
 
@@ -82,7 +82,7 @@ static int ioctl_release(void __user *arg)
 	if ((r.dev >= AMUX_GRANT_DEVS && r.dev != AMUX_DEV_ALL) ||
 	    memchr_inv(r.rsvd, 0, sizeof(r.rsvd)))
 		return -EINVAL;
-	return channel_release(r.dev);
+	return hold_release(r.dev);
 }
 
 static int ioctl_info(void __user *arg)
@@ -95,7 +95,7 @@ static int ioctl_info(void __user *arg)
 	if (info.dev >= AMUX_GRANT_DEVS || memchr_inv(info.rsvd, 0, sizeof(info.rsvd)))
 		return -EINVAL;
 	out.dev = info.dev;
-	ret = channel_info(&out);
+	ret = hold_info(&out);
 	return ret ?: copy_to_user(arg, &out, sizeof(out)) ? -EFAULT : 0;
 }
 

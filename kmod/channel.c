@@ -1,104 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * channel.c - see channel.h.
- *
- * Locks, outermost first: `control` (mutex) over acquire and release; `table` (percpu rwsem)
- * over the sets and the list of channels, read by submitters, so that a release waits for them;
- * a channel's `lock` over its slots; a batch's wait.lock over its count.
+ * channel.c - see channel.h. Locks: see channel_set.h.
  */
 #include <linux/bitops.h>
 #include <linux/dma-mapping.h>
-#include <linux/dmaengine.h>
-#include <linux/kref.h>
 #include <linux/mm.h>
 #include <linux/module.h>
-#include <linux/mutex.h>
-#include <linux/pci.h>
-#include <linux/percpu-rwsem.h>
-#include <linux/platform_device.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
-#include <linux/spinlock.h>
-#include <linux/workqueue.h>
 
 #include "batch.h"
-#include "channel.h"
+#include "channel_set.h"
 #include "stats.h"
 
-#define CHANNELS_MAX 32 /* behind one device index: the bits of an engine mask */
-#define RELEASE_MS   5000
 #define REMOTE_BYTES (256u << 10) /* a channel on another node counts as so much fuller */
 
-enum slot_state { SLOT_FREE, SLOT_FLYING, SLOT_QUARANTINED, SLOT_PROVED };
-
-struct slot {
-	struct channel *channel;
-	enum slot_state state;	  /* under channel->lock */
-	struct amux_batch *batch; /* NULL once cut off; under channel->lock */
-	struct page *dst, *src;
-	dma_addr_t dst_dma, src_dma;
-	size_t len;
-	u32 first, count; /* pairs */
-};
-
-/* References: all_channels, the proof while it is queued or runs, whoever closes it. */
-struct channel {
-	struct kref ref;
-	struct rcu_head rcu;
-	struct list_head list; /* in all_channels: has a client, or a quarantined slot */
-	struct dma_chan *chan; /* NULL once given back */
-	struct device *dev;    /* held by a reference */
-	u32 index, engine;
-	spinlock_t lock;
-	bool closing;
-	u32 flying, quarantined;
-	u64 bytes;     /* in flight, abandoned ones included */
-	u64 submitted; /* descriptors, ever */
-	struct work_struct proof;
-	struct slot slot[CHANNEL_DEPTH];
-};
-
-/* What is behind one device index. */
-struct set {
-	u32 n;
-	struct channel *channel[CHANNELS_MAX];
-	/* busy time, for the measured rate */
-	spinlock_t lock;
-	u64 flying, since_ns, busy_ns, busy_bytes;
-};
-
-static struct set sets[AMUX_GRANT_DEVS];
-static LIST_HEAD(all_channels);
-static DEFINE_MUTEX(control);
-static struct percpu_rw_semaphore table;
+struct set channel_sets[AMUX_GRANT_DEVS];
+LIST_HEAD(all_channels);
+struct percpu_rw_semaphore channel_table;
 static atomic64_t quarantined_now, quarantined_ever;
 
 static struct workqueue_struct *proofs;
-
-/* Devices between the notice that their driver leaves and its leaving: under control. */
-#define LEAVING_MAX 16
-static const struct device *leaving[LEAVING_MAX];
-
-static bool is_leaving(const struct device *dev)
-{
-	unsigned int i;
-
-	for (i = 0; i < LEAVING_MAX; i++)
-		if (leaving[i] == dev)
-			return true;
-	return false;
-}
-
-static void leaving_set(const struct device *from, const struct device *to)
-{
-	unsigned int i;
-
-	for (i = 0; i < LEAVING_MAX; i++)
-		if (leaving[i] == from) {
-			leaving[i] = to;
-			return;
-		}
-}
 
 static void channel_free(struct kref *ref)
 {
@@ -108,7 +30,7 @@ static void channel_free(struct kref *ref)
 	kfree_rcu(c, rcu); /* a callback may be leaving its lock just now */
 }
 
-static void channel_put(struct channel *c)
+void channel_put(struct channel *c)
 {
 	kref_put(&c->ref, channel_free);
 }
@@ -211,7 +133,7 @@ static void channel_proof(struct work_struct *work)
 		slot_unmap(s);
 		run_hold(s->dst, s->len, false);
 		run_hold(s->src, s->len, false);
-		set_busy(&sets[c->index], -1, 0);
+		set_busy(&channel_sets[c->index], -1, 0);
 		spin_lock_irq(&c->lock);
 		s->state = SLOT_FREE;
 		c->bytes -= s->len;
@@ -219,11 +141,11 @@ static void channel_proof(struct work_struct *work)
 		spin_unlock_irq(&c->lock);
 		n++;
 	}
-	percpu_down_write(&table);
+	percpu_down_write(&channel_table);
 	gone = !c->chan && !c->quarantined && !c->flying && !list_empty(&c->list);
 	if (gone)
 		list_del_init(&c->list);
-	percpu_up_write(&table);
+	percpu_up_write(&channel_table);
 	if (gone)
 		channel_put(c);
 	channel_put(c); /* proof_queue()'s */
@@ -275,7 +197,7 @@ static void slot_callback(void *arg, const struct dmaengine_result *result)
 	spin_unlock_irqrestore(&c->lock, flags);
 
 	/* The slot is free: with nothing else in flight @c may be going. */
-	set_busy(&sets[index], -1, failed ? 0 : len);
+	set_busy(&channel_sets[index], -1, failed ? 0 : len);
 	stats_answered(index, len, failed);
 	batch_answered(b, first, count, failed ? -EIO : 0);
 	batch_landed(b);
@@ -358,8 +280,8 @@ int channel_submit(u32 dev, u32 engine_mask, struct amux_batch *b, struct page *
 	struct slot *s;
 	int ret = -EAGAIN;
 
-	percpu_down_read(&table);
-	c = channel_pick(&sets[dev], engine_mask, page_to_nid(dst));
+	percpu_down_read(&channel_table);
+	c = channel_pick(&channel_sets[dev], engine_mask, page_to_nid(dst));
 	s = c ? slot_take(c, b, len) : NULL;
 	if (!s)
 		goto unlock;
@@ -386,7 +308,7 @@ int channel_submit(u32 dev, u32 engine_mask, struct amux_batch *b, struct page *
 	spin_lock_irq(&b->wait.lock);
 	b->flying++;
 	spin_unlock_irq(&b->wait.lock);
-	set_busy(&sets[dev], 1, 0);
+	set_busy(&channel_sets[dev], 1, 0);
 	stats_submitted(dev, len);
 	if (dma_submit_error(dmaengine_submit(tx))) {
 		/* idxd may have called back ABORTED as well: then that counts, not this. */
@@ -394,7 +316,7 @@ int channel_submit(u32 dev, u32 engine_mask, struct amux_batch *b, struct page *
 			ret = 0;
 			goto unlock;
 		}
-		set_busy(&sets[dev], -1, 0);
+		set_busy(&channel_sets[dev], -1, 0);
 		stats_answered(dev, len, true);
 		batch_landed(b);
 		dma_unmap_page(c->dev, s->dst_dma, len, DMA_FROM_DEVICE);
@@ -412,7 +334,7 @@ unmap_src:
 give_back:
 	slot_give_back(s);
 unlock:
-	percpu_up_read(&table);
+	percpu_up_read(&channel_table);
 	return ret;
 }
 
@@ -421,7 +343,7 @@ unsigned int channel_abandon(struct amux_batch *b)
 	unsigned int n = 0, here, i;
 	struct channel *c;
 
-	percpu_down_read(&table);
+	percpu_down_read(&channel_table);
 	list_for_each_entry(c, &all_channels, list) {
 		here = 0;
 		spin_lock_irq(&c->lock);
@@ -435,17 +357,17 @@ unsigned int channel_abandon(struct amux_batch *b)
 		while (here--)
 			batch_landed(b);
 	}
-	percpu_up_read(&table);
+	percpu_up_read(&channel_table);
 	return n;
 }
 
 void channel_load(u32 dev, struct channel_load *out)
 {
-	struct set *s = &sets[dev];
+	struct set *s = &channel_sets[dev];
 	u32 i;
 
 	*out = (struct channel_load){ .node = NUMA_NO_NODE };
-	percpu_down_read(&table);
+	percpu_down_read(&channel_table);
 	for (i = 0; i < s->n; i++) {
 		struct channel *c = s->channel[i];
 		u32 flying = READ_ONCE(c->flying);
@@ -464,7 +386,7 @@ void channel_load(u32 dev, struct channel_load *out)
 		out->free += flying < CHANNEL_DEPTH ? CHANNEL_DEPTH - flying : 0;
 		out->bytes += READ_ONCE(c->bytes);
 	}
-	percpu_up_read(&table);
+	percpu_up_read(&channel_table);
 	/* An old measurement is none: else a slow moment would keep work away for ever. */
 	if (READ_ONCE(s->busy_ns) > NSEC_PER_MSEC &&
 	    ktime_get_ns() - READ_ONCE(s->since_ns) < NSEC_PER_SEC)
@@ -482,29 +404,7 @@ u64 channel_quarantined_total(void)
 	return atomic64_read(&quarantined_ever);
 }
 
-static u32 pci_id_of(struct device *dev)
-{
-	struct pci_dev *pci;
-
-	if (!dev_is_pci(dev))
-		return 0;
-	pci = to_pci_dev(dev);
-	return (u32)pci_domain_nr(pci->bus) << 16 | (u32)pci->bus->number << 8 | pci->devfn;
-}
-
-static bool channel_wanted(struct dma_chan *chan, void *arg)
-{
-	const struct amux_acquire *a = arg;
-	struct device *dev = chan->device->dev;
-
-	/* Removal is heard of on these two alone: others could not be given back in time. */
-	return (dev->bus == &pci_bus_type || dev->bus == &platform_bus_type) &&
-	       !is_leaving(dev) && (a->node < 0 || dev_to_node(dev) == a->node) &&
-	       (!a->pci_id || pci_id_of(dev) == a->pci_id) &&
-	       (!a->name[0] || !strcmp(a->name, dev_name(dev)));
-}
-
-static struct channel *channel_new(struct dma_chan *chan, u32 index, u32 engine)
+struct channel *channel_new(struct dma_chan *chan, u32 index, u32 engine)
 {
 	struct channel *c = kzalloc(sizeof(*c), GFP_KERNEL);
 	unsigned int i;
@@ -523,52 +423,11 @@ static struct channel *channel_new(struct dma_chan *chan, u32 index, u32 engine)
 	return c;
 }
 
-int channel_acquire(struct amux_acquire *a)
+void channel_quarantine(struct channel *c)
 {
-	struct set *s = &sets[a->dev];
-	struct dma_chan *chan;
-	struct channel *c;
-	dma_cap_mask_t mask;
-	int ret = 0;
-
-	dma_cap_zero(mask);
-	dma_cap_set(DMA_MEMCPY, mask);
-	mutex_lock(&control);
-	while (s->n < a->max_channels) {
-		chan = dma_request_channel(mask, channel_wanted, a);
-		if (!chan)
-			break;
-		c = channel_new(chan, a->dev, s->n);
-		if (!c) {
-			dma_release_channel(chan);
-			ret = -ENOMEM;
-			break;
-		}
-		percpu_down_write(&table);
-		list_add_tail(&c->list, &all_channels);
-		s->channel[s->n++] = c;
-		percpu_up_write(&table);
-	}
-	a->n_channels = s->n;
-	mutex_unlock(&control);
-	return s->n ? 0 : ret ?: -ENODEV;
-}
-
-/*
- * Give @c back, under control and out of its set.  The object goes when its last slot is free:
- * channel_proof() looks.
- */
-static void channel_close(struct channel *c)
-{
-	unsigned long end = jiffies + msecs_to_jiffies(RELEASE_MS);
-	struct dma_device *d = c->chan->device;
 	struct amux_batch *b;
 	unsigned int i;
-	bool quiet;
 
-	kref_get(&c->ref);
-	while (READ_ONCE(c->flying) && time_before(jiffies, end))
-		schedule_timeout_uninterruptible(1);
 	for (i = 0; i < CHANNEL_DEPTH; i++) {
 		b = NULL;
 		spin_lock_irq(&c->lock);
@@ -580,125 +439,44 @@ static void channel_close(struct channel *c)
 		if (b)
 			batch_landed(b);
 	}
-	/* Only a driver that waits for its hardware proves anything by terminating. */
-	quiet = d->device_terminate_all && d->device_synchronize &&
-		!dmaengine_terminate_sync(c->chan);
-	dma_release_channel(c->chan);
-	spin_lock_irq(&c->lock);
-	c->chan = NULL;
-	for (i = 0; quiet && i < CHANNEL_DEPTH; i++)
+}
+
+/* Under the channel's lock. */
+static void slots_proved(struct channel *c)
+{
+	unsigned int i;
+
+	for (i = 0; i < CHANNEL_DEPTH; i++)
 		if (c->slot[i].state == SLOT_QUARANTINED)
 			c->slot[i].state = SLOT_PROVED;
+}
+
+void channel_closed(struct channel *c, bool quiet)
+{
+	/* With chan gone, a proof that is queued already may let go of the list's reference. */
+	kref_get(&c->ref);
+	spin_lock_irq(&c->lock);
+	c->chan = NULL;
+	if (quiet)
+		slots_proved(c);
 	spin_unlock_irq(&c->lock);
 	proof_queue(c);
 	channel_put(c);
 }
 
-/* Give back the channels of index @dev, or those of them on device @gone.  Under control. */
-static void channels_release(u32 dev, const struct device *gone)
+void channel_proved(struct channel *c)
 {
-	struct channel *out[CHANNELS_MAX];
-	struct set *s = &sets[dev];
-	u32 i, kept = 0, n = 0;
-
-	percpu_down_write(&table);
-	for (i = 0; i < s->n; i++) {
-		struct channel *c = s->channel[i];
-
-		if (gone && c->dev != gone) {
-			s->channel[kept++] = c;
-			continue;
-		}
-		c->closing = true;
-		out[n++] = c;
-	}
-	s->n = kept;
-	percpu_up_write(&table);
-	for (i = 0; i < n; i++)
-		channel_close(out[i]);
-}
-
-int channel_release(u32 dev)
-{
-	u32 i;
-
-	mutex_lock(&control);
-	for (i = 0; i < AMUX_GRANT_DEVS; i++)
-		if (dev == AMUX_DEV_ALL || dev == i)
-			channels_release(i, NULL);
-	mutex_unlock(&control);
-	return 0;
-}
-
-/* The driver is gone from @dev: whatever was in flight there has ended. */
-static void device_proved(const struct device *dev)
-{
-	struct channel *c;
-	unsigned int i;
-
-	percpu_down_read(&table);
-	list_for_each_entry(c, &all_channels, list) {
-		if (c->dev != dev || c->chan)
-			continue;
-		spin_lock_irq(&c->lock);
-		for (i = 0; i < CHANNEL_DEPTH; i++)
-			if (c->slot[i].state == SLOT_QUARANTINED)
-				c->slot[i].state = SLOT_PROVED;
-		spin_unlock_irq(&c->lock);
-		proof_queue(c);
-	}
-	percpu_up_read(&table);
-}
-
-/* A device that we hold channels of is about to lose its driver, or has lost it. */
-static int bus_event(struct notifier_block *nb, unsigned long event, void *arg)
-{
-	struct device *dev = arg;
-	u32 i;
-
-	if (event != BUS_NOTIFY_UNBIND_DRIVER && event != BUS_NOTIFY_UNBOUND_DRIVER)
-		return NOTIFY_DONE;
-	mutex_lock(&control);
-	if (event == BUS_NOTIFY_UNBIND_DRIVER) {
-		/* Nobody may acquire what is given back here: the driver would warn, and leave.
-		 */
-		leaving_set(NULL, dev);
-		for (i = 0; i < AMUX_GRANT_DEVS; i++)
-			channels_release(i, dev);
-	} else {
-		leaving_set(dev, NULL);
-		device_proved(dev);
-	}
-	mutex_unlock(&control);
-	return NOTIFY_OK;
-}
-
-int channel_info(struct amux_info *info)
-{
-	struct set *s = &sets[info->dev];
-	struct channel *c;
-
-	info->node = NUMA_NO_NODE;
-	mutex_lock(&control);
-	info->n_channels = s->n;
-	if (s->n) {
-		c = s->channel[0];
-		info->node = dev_to_node(c->dev);
-		info->pci_id = pci_id_of(c->dev);
-		strscpy(info->name, dev_name(c->dev), sizeof(info->name));
-	}
-	list_for_each_entry(c, &all_channels, list)
-		if (c->index == info->dev)
-			info->quarantined += c->quarantined;
-	mutex_unlock(&control);
-	return 0;
+	spin_lock_irq(&c->lock);
+	slots_proved(c);
+	spin_unlock_irq(&c->lock);
+	proof_queue(c);
 }
 
 void channel_show(struct seq_file *m)
 {
 	struct channel *c;
 
-	percpu_down_read(&table);
+	percpu_down_read(&channel_table);
 	list_for_each_entry(c, &all_channels, list)
 		seq_printf(m, "%u %u %s %d %s %u %u %llu %llu\n", c->index, c->engine,
 			   dev_name(c->dev), dev_to_node(c->dev),
@@ -706,11 +484,8 @@ void channel_show(struct seq_file *m)
 			   : c->closing	  ? "closed"
 					  : "open",
 			   c->flying, c->quarantined, c->bytes, c->submitted);
-	percpu_up_read(&table);
+	percpu_up_read(&channel_table);
 }
-
-static struct notifier_block pci_events = { .notifier_call = bus_event };
-static struct notifier_block platform_events = { .notifier_call = bus_event };
 
 int channel_init(void)
 {
@@ -718,37 +493,21 @@ int channel_init(void)
 	u32 i;
 
 	for (i = 0; i < AMUX_GRANT_DEVS; i++)
-		spin_lock_init(&sets[i].lock);
-	ret = percpu_init_rwsem(&table);
+		spin_lock_init(&channel_sets[i].lock);
+	ret = percpu_init_rwsem(&channel_table);
 	if (ret)
 		return ret;
-	ret = -ENOMEM;
 	proofs = alloc_workqueue("accelmux", WQ_UNBOUND, 0);
-	if (!proofs)
-		goto free_table;
-	ret = bus_register_notifier(&pci_bus_type, &pci_events);
-	if (ret)
-		goto destroy;
-	ret = bus_register_notifier(&platform_bus_type, &platform_events);
-	if (ret)
-		goto unregister_pci;
+	if (!proofs) {
+		percpu_free_rwsem(&channel_table);
+		return -ENOMEM;
+	}
 	return 0;
-
-unregister_pci:
-	bus_unregister_notifier(&pci_bus_type, &pci_events);
-destroy:
-	destroy_workqueue(proofs);
-free_table:
-	percpu_free_rwsem(&table);
-	return ret;
 }
 
 void channel_exit(void)
 {
-	channel_release(AMUX_DEV_ALL);
-	bus_unregister_notifier(&platform_bus_type, &platform_events);
-	bus_unregister_notifier(&pci_bus_type, &pci_events);
 	destroy_workqueue(proofs);
 	/* Waits for its RCU callback, which would run in memory that is gone. */
-	percpu_free_rwsem(&table);
+	percpu_free_rwsem(&channel_table);
 }

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * channel.h - DMA_MEMCPY channels of dmaengine, held on demand, and the descriptors in flight
- * on them.  Any provider will do (idxd kernel WQs among them).
+ * channel.h - descriptors in flight on DMA_MEMCPY channels of dmaengine; any provider will do
+ * (idxd kernel WQs among them).  Which channels there are is hold.h's.
  *
  * A descriptor in flight is a *slot*, preallocated with its channel: it owns the DMA mappings
  * and, from the time-out on, references on this module and on the folios of both sides:
  *
  *	FREE --submit--> FLYING --callback, not ABORTED--> answered --> FREE
  *	                   |  `---callback ABORTED-----------------.
- *	                   `--------- slot_abandon() (time-out) ---+-> QUARANTINED --proof-->
- *FREE
+ *	                   `--------- channel_abandon(), time-out -+-> QUARANTINED --proof--> FREE
  *
  * A late DMA write must never reach a page in use, so QUARANTINED ends only by proof that the
  * hardware is quiet: the descriptor's own callback with a status other than ABORTED; a
@@ -24,8 +23,8 @@
  *				whoever does the copying
  *	this module		the callback has code to run
  *
- * Owner: module state.  Threads: acquire and release in process context under a mutex of
- * channel.c; submit from any migrating task; callbacks from interrupt thread or tasklet.
+ * Owner: module state.  Threads: submit from any migrating task; callbacks from
+ * interrupt thread or tasklet.
  */
 #ifndef ACCELMUX_CHANNEL_H
 #define ACCELMUX_CHANNEL_H
@@ -41,14 +40,8 @@ struct amux_batch;
 struct page;
 
 int channel_init(void);
-/* Releases everything; the module cannot be unloaded while anything is quarantined. */
+/* Nothing is held any more (hold.h). */
 void channel_exit(void);
-
-/* Behind device index a->dev; fills a->n_channels.  -ENODEV: no such channel is free. */
-int channel_acquire(struct amux_acquire *a);
-/* Take no new work, wait for what is in flight, give the channels back.  AMUX_DEV_ALL too. */
-int channel_release(u32 dev);
-int channel_info(struct amux_info *info);
 
 /* What an offer needs to know of a device index; read without a lock, may be stale. */
 struct channel_load {

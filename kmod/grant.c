@@ -17,6 +17,7 @@
 #include "batch.h"
 #include "channel.h"
 #include "grant.h"
+#include "hold.h"
 #include "provider.h"
 #include "stats.h"
 
@@ -493,7 +494,7 @@ static void share_work(struct work_struct *work)
 	struct amux_acquire a = { .node = -1, .max_channels = 32 };
 
 	/* Devices come and go: keep looking, with what there is in use. */
-	if (!channel_acquire(&a) && !READ_ONCE(sharing) && !provider_arm(ARM_GRANT, true))
+	if (!hold_acquire(&a) && !READ_ONCE(sharing) && !provider_arm(ARM_GRANT, true))
 		WRITE_ONCE(sharing, true);
 	schedule_delayed_work(&share_retry, msecs_to_jiffies(RETRY_MS));
 }
@@ -508,7 +509,7 @@ void grant_share_stop(void)
 {
 	cancel_delayed_work_sync(&share_retry);
 	WRITE_ONCE(sharing, false);
-	channel_release(AMUX_DEV_ALL);
+	hold_release(AMUX_DEV_ALL);
 }
 
 int grant_open(void)
@@ -523,7 +524,7 @@ int grant_open(void)
 void grant_detach(void)
 {
 	WRITE_ONCE(attached, false);
-	channel_release(AMUX_DEV_ALL);
+	hold_release(AMUX_DEV_ALL);
 	provider_arm(ARM_GRANT, false);
 	grant_share_start();
 }

@@ -4,7 +4,7 @@
  *
  *	migrate_pages()	 always redirected: one entry per call
  *	folio_mc_copy()	 redirected while armed (a grant is possible, or batches are traced),
- *and only for a task that has a context
+ *			 and only for a task that has a context
  *
  * The originals are called just behind their ftrace call site: whatever happens there does not
  * happen again, and there is no loop to be caught in.  At that point nothing of the function

@@ -12,6 +12,7 @@
 #include "channel.h"
 #include "context.h"
 #include "grant.h"
+#include "hold.h"
 #include "provider.h"
 #include "stats.h"
 
@@ -67,9 +68,12 @@ static int __init accelmux_init(void)
 	ret = channel_init();
 	if (ret)
 		goto context;
-	ret = chosen->start();
+	ret = hold_init();
 	if (ret)
 		goto channel;
+	ret = chosen->start();
+	if (ret)
+		goto hold;
 	provider = chosen;
 	ret = cdev_start();
 	if (ret)
@@ -83,6 +87,8 @@ static int __init accelmux_init(void)
 
 stop:
 	chosen->stop();
+hold:
+	hold_exit();
 channel:
 	channel_exit();
 context:
@@ -101,6 +107,7 @@ static void __exit accelmux_exit(void)
 	grant_share_stop();
 	stats_trace_stop();
 	provider->stop();
+	hold_exit();
 	channel_exit();
 	context_exit();
 	grant_exit();

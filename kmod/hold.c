@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * hold.c - see hold.h.
+ */
+#include <linux/dmaengine.h>
+#include <linux/mutex.h>
+#include <linux/pci.h>
+#include <linux/platform_device.h>
+
+#include "channel_set.h"
+#include "hold.h"
+
+#define RELEASE_MS 5000 /* for what is in flight, before it goes into quarantine */
+
+static DEFINE_MUTEX(control);
+
+/* Devices between the notice that their driver leaves and its leaving: under control. */
+#define LEAVING_MAX 16
+static const struct device *leaving[LEAVING_MAX];
+
+static bool is_leaving(const struct device *dev)
+{
+	unsigned int i;
+
+	for (i = 0; i < LEAVING_MAX; i++)
+		if (leaving[i] == dev)
+			return true;
+	return false;
+}
+
+static void leaving_set(const struct device *from, const struct device *to)
+{
+	unsigned int i;
+
+	for (i = 0; i < LEAVING_MAX; i++)
+		if (leaving[i] == from) {
+			leaving[i] = to;
+			return;
+		}
+}
+
+static u32 pci_id_of(struct device *dev)
+{
+	struct pci_dev *pci;
+
+	if (!dev_is_pci(dev))
+		return 0;
+	pci = to_pci_dev(dev);
+	return (u32)pci_domain_nr(pci->bus) << 16 | (u32)pci->bus->number << 8 | pci->devfn;
+}
+
+static bool channel_wanted(struct dma_chan *chan, void *arg)
+{
+	const struct amux_acquire *a = arg;
+	struct device *dev = chan->device->dev;
+
+	/* Removal is heard of on these two alone: others could not be given back in time. */
+	return (dev->bus == &pci_bus_type || dev->bus == &platform_bus_type) &&
+	       !is_leaving(dev) && (a->node < 0 || dev_to_node(dev) == a->node) &&
+	       (!a->pci_id || pci_id_of(dev) == a->pci_id) &&
+	       (!a->name[0] || !strcmp(a->name, dev_name(dev)));
+}
+
+int hold_acquire(struct amux_acquire *a)
+{
+	struct set *s = &channel_sets[a->dev];
+	struct dma_chan *chan;
+	struct channel *c;
+	dma_cap_mask_t mask;
+	int ret = 0;
+
+	dma_cap_zero(mask);
+	dma_cap_set(DMA_MEMCPY, mask);
+	mutex_lock(&control);
+	while (s->n < a->max_channels) {
+		chan = dma_request_channel(mask, channel_wanted, a);
+		if (!chan)
+			break;
+		c = channel_new(chan, a->dev, s->n);
+		if (!c) {
+			dma_release_channel(chan);
+			ret = -ENOMEM;
+			break;
+		}
+		percpu_down_write(&channel_table);
+		list_add_tail(&c->list, &all_channels);
+		s->channel[s->n++] = c;
+		percpu_up_write(&channel_table);
+	}
+	a->n_channels = s->n;
+	mutex_unlock(&control);
+	return s->n ? 0 : ret ?: -ENODEV;
+}
+
+/* Give @c back, under control and out of its set. */
+static void channel_close(struct channel *c)
+{
+	unsigned long end = jiffies + msecs_to_jiffies(RELEASE_MS);
+	struct dma_device *d = c->chan->device;
+	bool quiet;
+
+	while (READ_ONCE(c->flying) && time_before(jiffies, end))
+		schedule_timeout_uninterruptible(1);
+	channel_quarantine(c);
+	/* Only a driver that waits for its hardware proves anything by terminating. */
+	quiet = d->device_terminate_all && d->device_synchronize &&
+		!dmaengine_terminate_sync(c->chan);
+	dma_release_channel(c->chan);
+	channel_closed(c, quiet);
+}
+
+/* Give back the channels of index @dev, or those of them on device @gone.  Under control. */
+static void channels_release(u32 dev, const struct device *gone)
+{
+	struct channel *out[CHANNELS_MAX];
+	struct set *s = &channel_sets[dev];
+	u32 i, kept = 0, n = 0;
+
+	percpu_down_write(&channel_table);
+	for (i = 0; i < s->n; i++) {
+		struct channel *c = s->channel[i];
+
+		if (gone && c->dev != gone) {
+			s->channel[kept++] = c;
+			continue;
+		}
+		c->closing = true;
+		out[n++] = c;
+	}
+	s->n = kept;
+	percpu_up_write(&channel_table);
+	for (i = 0; i < n; i++)
+		channel_close(out[i]);
+}
+
+int hold_release(u32 dev)
+{
+	u32 i;
+
+	mutex_lock(&control);
+	for (i = 0; i < AMUX_GRANT_DEVS; i++)
+		if (dev == AMUX_DEV_ALL || dev == i)
+			channels_release(i, NULL);
+	mutex_unlock(&control);
+	return 0;
+}
+
+/* The driver is gone from @dev: whatever was in flight there has ended. */
+static void device_proved(const struct device *dev)
+{
+	struct channel *c;
+
+	percpu_down_read(&channel_table);
+	list_for_each_entry(c, &all_channels, list)
+		if (c->dev == dev && !c->chan)
+			channel_proved(c);
+	percpu_up_read(&channel_table);
+}
+
+/* A device that we hold channels of is about to lose its driver, or has lost it. */
+static int bus_event(struct notifier_block *nb, unsigned long event, void *arg)
+{
+	struct device *dev = arg;
+	u32 i;
+
+	if (event != BUS_NOTIFY_UNBIND_DRIVER && event != BUS_NOTIFY_UNBOUND_DRIVER)
+		return NOTIFY_DONE;
+	mutex_lock(&control);
+	if (event == BUS_NOTIFY_UNBIND_DRIVER) {
+		/* Nobody may acquire what is given back here: the driver would warn, and leave.
+		 */
+		leaving_set(NULL, dev);
+		for (i = 0; i < AMUX_GRANT_DEVS; i++)
+			channels_release(i, dev);
+	} else {
+		leaving_set(dev, NULL);
+		device_proved(dev);
+	}
+	mutex_unlock(&control);
+	return NOTIFY_OK;
+}
+
+int hold_info(struct amux_info *info)
+{
+	struct set *s = &channel_sets[info->dev];
+	struct channel *c;
+
+	info->node = NUMA_NO_NODE;
+	mutex_lock(&control);
+	info->n_channels = s->n;
+	if (s->n) {
+		c = s->channel[0];
+		info->node = dev_to_node(c->dev);
+		info->pci_id = pci_id_of(c->dev);
+		strscpy(info->name, dev_name(c->dev), sizeof(info->name));
+	}
+	list_for_each_entry(c, &all_channels, list)
+		if (c->index == info->dev)
+			info->quarantined += c->quarantined;
+	mutex_unlock(&control);
+	return 0;
+}
+
+static struct notifier_block pci_events = { .notifier_call = bus_event };
+static struct notifier_block platform_events = { .notifier_call = bus_event };
+
+int hold_init(void)
+{
+	int ret = bus_register_notifier(&pci_bus_type, &pci_events);
+
+	if (ret)
+		return ret;
+	ret = bus_register_notifier(&platform_bus_type, &platform_events);
+	if (ret)
+		bus_unregister_notifier(&pci_bus_type, &pci_events);
+	return ret;
+}
+
+void hold_exit(void)
+{
+	hold_release(AMUX_DEV_ALL);
+	bus_unregister_notifier(&platform_bus_type, &platform_events);
+	bus_unregister_notifier(&pci_bus_type, &pci_events);
+}
