@@ -149,7 +149,7 @@ int main(int argc, char **argv)
 	double without[3], with;
 	int fd;
 
-	tap_init(argc, argv, 300);
+	tap_init(argc, argv, 900);
 	if (!getenv("AMUX_LAB_ICOUNT")) {
 		for (int i = 0; i < 9; i++)
 			tap_skip("instructions", "not counted in this guest");

@@ -191,6 +191,7 @@ static void taken_away(void)
 	uint64_t engine = dma_stat("engine_pages");
 	atomic_bool stop = false;
 	pthread_t thread;
+	uint64_t end;
 	unsigned long bad;
 	size_t away;
 
@@ -198,7 +199,8 @@ static void taken_away(void)
 	fault_set("delay_ms", 5);
 	fault_set("delay_every", 2);
 	pthread_create(&thread, NULL, unbinder, &stop);
-	away = load_move(40);
+	for (end = tap_ns() + 15 * 1000000000ull; tap_ns() < end;)
+		load_move(2);
 	atomic_store(&stop, true);
 	pthread_join(thread, NULL);
 	fault_set("delay_every", 0);
@@ -259,7 +261,7 @@ int main(int argc, char **argv)
 {
 	unsigned long first, second;
 
-	tap_init(argc, argv, 300);
+	tap_init(argc, argv, 1500);
 	round_of_all();
 	first = used_kb();
 	round_of_all();

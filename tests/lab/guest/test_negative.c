@@ -36,7 +36,7 @@ int main(int argc, char **argv)
 	unsigned long bad;
 	int ret;
 
-	tap_init(argc, argv, 120);
+	tap_init(argc, argv, 600);
 	ret = dma_load_both("", "");
 	if (ret)
 		tap_bail("the modules do not load: %s", strerror(-ret));

@@ -74,7 +74,7 @@ int main(int argc, char **argv)
 	unsigned long long by[2][2];
 	int ret;
 
-	tap_init(argc, argv, 120);
+	tap_init(argc, argv, 600);
 	ret = dma_load_both("devices=2 channels=16 node=0,1", "");
 	if (ret)
 		tap_bail("the modules do not load: %s", strerror(-ret));

@@ -392,7 +392,7 @@ int main(int argc, char **argv)
 	bool ok;
 	int ret;
 
-	tap_init(argc, argv, 240);
+	tap_init(argc, argv, 900);
 	ret = dma_load("/m/amux_testdma.ko", "");
 	if (!ret)
 		ret = dma_load("/m/amux_testoffload.ko", "");

@@ -66,7 +66,7 @@ int main(int argc, char **argv)
 {
 	int ret;
 
-	tap_init(argc, argv, 120);
+	tap_init(argc, argv, 600);
 	if (access("/sys/kernel/btf/vmlinux", R_OK))
 		tap_skip("a prototype that is not the expected one", "this kernel has no BTF");
 	else

@@ -143,7 +143,7 @@ int main(int argc, char **argv)
 	unsigned int attempts;
 	int lost, ret;
 
-	tap_init(argc, argv, 300);
+	tap_init(argc, argv, 900);
 	/* Many channels: nearly all of a batch is in flight at once. */
 	ret = dma_load("/m/amux_testdma.ko", "channels=32 depth=32");
 	if (ret)
