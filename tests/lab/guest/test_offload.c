@@ -19,7 +19,8 @@
 #define PARAM	   "/sys/module/accelmux/parameters/"
 #define BYTES	   (8ul << 20)
 #define ALL	   64u	/* folios of a batch, above min_pages */
-#define TIMEOUT_MS 50	/* of the module */
+#define TIMEOUT	"/sys/module/accelmux/parameters/timeout_ms"
+#define PATIENT "10000" /* not every delay of a slow guest is a fault */
 #define LATE_MS	   1000 /* a lost descriptor writes so long after */
 #define HOLD_MS	   2000
 #define REASONS	   10 /* of the ABI */
@@ -104,10 +105,7 @@ static bool registered_becomes(const char *name, unsigned int ms)
 
 static int load(void)
 {
-	char params[64];
-
-	snprintf(params, sizeof(params), "default=share timeout_ms=%d", TIMEOUT_MS);
-	return dma_load("/m/accelmux-offload.ko", params);
+	return dma_load("/m/accelmux-offload.ko", "default=share timeout_ms=" PATIENT);
 }
 
 static int unload(void)
@@ -203,6 +201,7 @@ static struct result lose(unsigned int folios, unsigned int order, unsigned int 
 {
 	struct result r;
 
+	file_write(TIMEOUT, "50");
 	fault_set("late_ms", LATE_MS);
 	fault_set("lose_every", 3);
 	set("hold_ms", hold_ms);
@@ -261,6 +260,7 @@ static void late_writes(void)
 	       r.bad);
 	dma_stat_becomes("quarantined", 0, 5000);
 	fault_set("late_ms", 0);
+	file_write(TIMEOUT, PATIENT);
 }
 
 static void reasons(void)
