@@ -5,6 +5,8 @@
 
 # Distribution modules that the guests need, dependencies first come from modules.dep.
 guest_modules="crc32c_generic ext4 virtio_blk loop udmabuf"
+# Those of a device that a test asks for: in /m, too, but the test loads them by /m/order.dsa.
+device_modules="idxd"
 
 # deps VERSION MODULE: the .ko.xz files, dependencies first
 deps()
@@ -23,7 +25,26 @@ with_libraries()
 	done
 }
 
-# pack KERNEL: O/lab/KERNEL/initrd.gz
+# distribution_modules VERSION DIR ORDER MODULE...: into DIR, their names into DIR/ORDER
+distribution_modules()
+{
+	v=$1 dest=$2 order=$3
+	shift 3
+	: >"$dest/$order"
+	for m; do
+		for f in $(deps "$v" "$m"); do
+			name=$(basename "$f" .xz)
+			grep -qx "$name" "$dest/$order" && continue
+			echo "$name" >>"$dest/$order"
+			case $f in
+			*.xz) xz -dc "$AMUX_LAB_DIR/root/kernel/usr/lib/modules/$v/$f" ;;
+			*) cat "$AMUX_LAB_DIR/root/kernel/usr/lib/modules/$v/$f" ;;
+			esac >"$dest/$name"
+		done
+	done
+}
+
+# pack KERNEL [DEVICES]: O/lab/KERNEL/initrd.gz, with the modules of DEVICES, if any
 pack()
 {
 	dir=$AMUX_LAB_DIR/root/pack-$$
@@ -35,18 +56,11 @@ pack()
 	cp "$O"/lab/t/* "$dir/t"
 	: >"$dir/m/order"
 	if [ "$1" != debug ]; then
-		v=$(version_of "$1")
-		for m in $guest_modules; do
-			for f in $(deps "$v" "$m"); do
-				name=$(basename "$f" .xz)
-				grep -qx "$name" "$dir/m/order" && continue
-				echo "$name" >>"$dir/m/order"
-				case $f in
-				*.xz) xz -dc "$AMUX_LAB_DIR/root/kernel/usr/lib/modules/$v/$f" ;;
-				*) cat "$AMUX_LAB_DIR/root/kernel/usr/lib/modules/$v/$f" ;;
-				esac >"$dir/m/$name"
-			done
-		done
+		# shellcheck disable=SC2086 # names
+		distribution_modules "$(version_of "$1")" "$dir/m" order $guest_modules
+		# shellcheck disable=SC2086 # names
+		[ -z "${2:-}" ] ||
+			distribution_modules "$(version_of "$1")" "$dir/m" order.dsa $device_modules
 	fi
 	for program in "$O/accelmuxd" "$O/accelmux"; do
 		[ ! -x "$program" ] || with_libraries "$program" "$dir"
@@ -56,7 +70,36 @@ pack()
 	rm -rf "$dir"
 }
 
-# boot KERNEL WORDS: boot with WORDS on the command line; O/lab/KERNEL/{console,tap}.log
+# models_start RUN DEVICES: a device model for each line "dsa OPTIONS" of DEVICES, its socket
+# RUN/dsaN and its control socket RUN/dsaN.control; the options that QEMU needs for them in
+# device_options, their process numbers in models.  The guest has the control sockets as its
+# serial ports from the third on.
+models_start()
+{
+	models="" device_options="" i=0
+	while read -r kind options; do
+		[ "$kind" ] || continue
+		[ "$kind" = dsa ] || die "lab-device: '$kind': expected dsa"
+		# shellcheck disable=SC2086 # options
+		(cd "$1" && exec "$O/lab/dsa-model" --once --socket "dsa$i" --control "dsa$i.control" \
+			$options 2>"$out/dsa$i.log") &
+		models="$models $!"
+		for _ in 1 2 3 4 5 6 7 8 9 10; do
+			[ ! -S "$1/dsa$i" ] || break
+			sleep 0.1
+		done
+		socket=/$(basename "$1")/dsa$i
+		device_options="$device_options -chardev socket,id=control$i,path=$socket.control"
+		device_options="$device_options -serial chardev:control$i -device"
+		device_options="$device_options {\"driver\":\"vfio-user-pci\",\"socket\":{\"type\":\"unix\",\"path\":\"$socket\"}}"
+		i=$((i + 1))
+	done <<-EOF
+	$2
+	EOF
+}
+
+# boot KERNEL WORDS [DEVICES]: boot with WORDS on the command line and DEVICES (models_start);
+# O/lab/KERNEL/{console,tap}.log
 # AMUX_LAB_ICOUNT: one CPU, time counts instructions.  AMUX_LAB_DISK: a file for what the guest
 # left on its disk.
 boot()
@@ -79,22 +122,32 @@ boot()
 		cpus=0
 	fi
 	r=/run-$$
+	memory=memory-backend-ram
+	models="" device_options=""
+	if [ "${3:-}" ]; then
+		memory=memory-backend-memfd,share=on # a device model maps it
+		models_start "$run" "$3"
+	fi
 	# Node 1 has no CPU and is slower: a lower memory tier, so that demotion has a target.
 	# shellcheck disable=SC2086 # options
 	timeout -k 10 "${AMUX_LAB_TIMEOUT:-600}" chroot "$AMUX_LAB_DIR/root" qemu-system-x86_64 \
 		-M q35,hmat=on $accel -m 2048 -nographic -no-reboot -nodefaults \
-		-object memory-backend-ram,id=m0,size=1G -object memory-backend-ram,id=m1,size=1G \
+		-object $memory,id=m0,size=1G -object $memory,id=m1,size=1G \
 		-numa node,nodeid=0,memdev=m0,cpus=$cpus -numa node,nodeid=1,memdev=m1,initiator=0 \
 		-numa hmat-lb,initiator=0,target=0,hierarchy=memory,data-type=access-latency,latency=10 \
 		-numa hmat-lb,initiator=0,target=0,hierarchy=memory,data-type=access-bandwidth,bandwidth=10G \
 		-numa hmat-lb,initiator=0,target=1,hierarchy=memory,data-type=access-latency,latency=40 \
 		-numa hmat-lb,initiator=0,target=1,hierarchy=memory,data-type=access-bandwidth,bandwidth=2G \
 		-drive file=$r/disk,if=virtio,format=raw,cache=unsafe \
-		-serial file:$r/console.log -serial file:$r/tap.log \
+		-serial file:$r/console.log -serial file:$r/tap.log $device_options \
 		-kernel $r/kernel -initrd $r/initrd.gz \
 		-append "console=ttyS0 panic=-1 nokaslr oops=panic hung_task_panic=0 kasan_multi_shot $2" \
 		>"$out/qemu.log" 2>&1 </dev/null
 	qemu_status=$?
+	for pid in $models; do
+		kill "$pid" 2>/dev/null || :
+		wait "$pid" 2>/dev/null || :
+	done
 	cp "$run/console.log" "$run/tap.log" "$out" 2>/dev/null || :
 	[ ! "${AMUX_LAB_DISK:-}" ] || cp "$run/disk" "$AMUX_LAB_DISK"
 	rm -rf "$run"

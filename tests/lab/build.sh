@@ -77,17 +77,27 @@ programs()
 	done
 }
 
+# device_model: O/lab/dsa-model, a program of its own for the host
+device_model()
+{
+	# shellcheck disable=SC2086 # a list of flags
+	${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -g -pthread $guest_warn -o "$O/lab/dsa-model" \
+		"$here"/dsa-model/*.c
+}
+
 # lab_build KERNEL
 lab_build()
 {
 	rm -rf "$O/lab/$1/m"
 	mkdir -p "$O/lab/$1/m"
 	programs || return 1
+	device_model || return 1
 	module "$1" "$top/kmod" accelmux || return 1
 	module "$1" "$top/kmod" accelmux-keepmarks -DAMUX_TEST_KEEP_MARKS || return 1
 	module "$1" "$top/kmod" accelmux-wrongproto -DAMUX_TEST_WRONG_PROTO || return 1
 	module "$1" "$here/testdma" amux_testdma || return 1
 	module "$1" "$here/testhook" amux_testhook || return 1
+	module "$1" "$here/movdir" amux_movdir || return 1
 	module "$1" "$here/testoffload" amux_testoffload || return 1
 	module "$1" "$top/kmod" accelmux-offload "" "$here/testoffload" || return 1
 }

@@ -81,6 +81,13 @@ words_of()
 	cat "$here/guest/test_$1".* | sed -n 's/.*lab-boot: *//p' | head -n 1
 }
 
+# devices_of TEST: device models it wants, by lines "lab-device: dsa OPTIONS" in its source; such
+# a test, too, has a boot of its own
+devices_of()
+{
+	cat "$here/guest/test_$1".* | sed -n 's/.*lab-device: *//p'
+}
+
 # lab_run KERNEL [TEST...]
 lab_run()
 {
@@ -91,19 +98,22 @@ lab_run()
 		# shellcheck disable=SC2046 # names without blanks
 		set -- boot $(all_tests) cost
 	fi
-	pack "$kernel" || die "$kernel: cannot pack"
-	list="" own="" counted=""
+	list="" own="" counted="" devices=""
 	for name; do
 		name=${name#test_}
 		[ -e "$O/lab/t/test_$name" ] || die "'$name': expected the NAME of a tests/lab/guest/test_NAME"
 		if [ "$name" = cost ]; then
 			counted=cost
+		elif [ "$(devices_of "$name")" ]; then
+			# The debug kernel is built without the driver.
+			[ "$kernel" = debug ] || own="$own $name" devices=yes
 		elif [ "$(words_of "$name")" ]; then
 			own="$own $name"
 		else
 			list="$list $name"
 		fi
 	done
+	pack "$kernel" $devices || die "$kernel: cannot pack"
 	env=""
 	for v in AMUX_LAB_QUICK AMUX_LAB_FULL AMUX_LAB_ROUNDS AMUX_LAB_SECONDS AMUX_LAB_KIND AMUX_LAB_WAY; do
 		eval "value=\${$v:-}"
@@ -115,7 +125,7 @@ lab_run()
 		judge "$kernel" $list || status=1
 	fi
 	for name in $own; do
-		boot "$kernel" "amux.tests=$name$env $(words_of "$name")"
+		boot "$kernel" "amux.tests=$name$env $(words_of "$name")" "$(devices_of "$name")"
 		judge "$kernel" "$name" || status=1
 	done
 	if [ "$counted" ] && [ "$kernel" != debug ]; then
