@@ -14,29 +14,73 @@
 
 static DEFINE_MUTEX(control);
 
-/* Devices between the notice that their driver leaves and its leaving: under control. */
+/*
+ * Drivers between the notice that they leave a device and their leaving: under control.  @dev is
+ * what they leave, @hw the device whose channels go with it: itself, or for a WQ of idxd, which
+ * is a device of its own, the one that it belongs to.
+ */
 #define LEAVING_MAX 16
-static const struct device *leaving[LEAVING_MAX];
+static struct leaving {
+	const struct device *dev, *hw;
+} leaving[LEAVING_MAX];
 
-static bool is_leaving(const struct device *dev)
+/*
+ * A channel of idxd goes with its WQ, and a WQ with its driver on a bus of idxd's own: without
+ * hearing of that one would be left with a channel that is freed memory.  Held from the first
+ * time that there is such a bus.
+ */
+extern const struct bus_type dsa_bus_type;
+static const struct bus_type *dsa_bus;
+
+static int bus_event(struct notifier_block *nb, unsigned long event, void *arg);
+static struct notifier_block pci_events = { .notifier_call = bus_event };
+static struct notifier_block platform_events = { .notifier_call = bus_event };
+static struct notifier_block dsa_events = { .notifier_call = bus_event };
+
+static void dsa_listen(void)
+{
+	if (dsa_bus)
+		return;
+	dsa_bus = symbol_get(dsa_bus_type);
+	if (dsa_bus && bus_register_notifier(dsa_bus, &dsa_events)) {
+		symbol_put(dsa_bus_type);
+		dsa_bus = NULL;
+	}
+}
+
+static bool is_leaving(const struct device *hw)
 {
 	unsigned int i;
 
 	for (i = 0; i < LEAVING_MAX; i++)
-		if (leaving[i] == dev)
+		if (leaving[i].hw == hw)
 			return true;
 	return false;
 }
 
-static void leaving_set(const struct device *from, const struct device *to)
+static struct leaving *leaving_find(const struct device *dev)
 {
 	unsigned int i;
 
 	for (i = 0; i < LEAVING_MAX; i++)
-		if (leaving[i] == from) {
-			leaving[i] = to;
-			return;
-		}
+		if (leaving[i].dev == dev)
+			return &leaving[i];
+	return NULL;
+}
+
+/* The device whose channels go when the driver of @dev does; NULL: none. */
+static const struct device *hardware_of(const struct device *dev)
+{
+	const char *driver = dev->driver ? dev->driver->name : "";
+
+	if (dev->bus != dsa_bus)
+		return dev;
+	/* Of a WQ with a kernel client, of the whole device; WQs of user space are not ours. */
+	if (strcmp(driver, "dmaengine") && strcmp(driver, "idxd"))
+		return NULL;
+	while (dev && !dev_is_pci(dev))
+		dev = dev->parent;
+	return dev;
 }
 
 static u32 pci_id_of(struct device *dev)
@@ -54,9 +98,10 @@ static bool channel_wanted(struct dma_chan *chan, void *arg)
 	const struct amux_acquire *a = arg;
 	struct device *dev = chan->device->dev;
 
-	/* Removal is heard of on these two alone: others could not be given back in time. */
+	/* Removal is heard of on these alone: others could not be given back in time. */
 	return (dev->bus == &pci_bus_type || dev->bus == &platform_bus_type) &&
-	       !is_leaving(dev) && (a->node < 0 || dev_to_node(dev) == a->node) &&
+	       (dsa_bus || strcmp(dev_driver_string(dev), "idxd")) && !is_leaving(dev) &&
+	       (a->node < 0 || dev_to_node(dev) == a->node) &&
 	       (!a->pci_id || pci_id_of(dev) == a->pci_id) &&
 	       (!a->name[0] || !strcmp(a->name, dev_name(dev)));
 }
@@ -72,6 +117,7 @@ int hold_acquire(struct amux_acquire *a)
 	dma_cap_zero(mask);
 	dma_cap_set(DMA_MEMCPY, mask);
 	mutex_lock(&control);
+	dsa_listen();
 	while (s->n < a->max_channels) {
 		chan = dma_request_channel(mask, channel_wanted, a);
 		if (!chan)
@@ -97,14 +143,19 @@ static void channel_close(struct channel *c)
 {
 	unsigned long end = jiffies + msecs_to_jiffies(RELEASE_MS);
 	struct dma_device *d = c->chan->device;
-	bool quiet;
+	bool quiet = false;
 
 	while (READ_ONCE(c->flying) && time_before(jiffies, end))
 		schedule_timeout_uninterruptible(1);
 	channel_quarantine(c);
-	/* Only a driver that waits for its hardware proves anything by terminating. */
-	quiet = d->device_terminate_all && d->device_synchronize &&
-		!dmaengine_terminate_sync(c->chan);
+	/*
+	 * Only a driver that waits for its hardware proves anything by terminating.  Where there
+	 * is nothing to prove, no: idxd's WQ answers nobody any more, afterwards, until it is
+	 * enabled anew.
+	 */
+	if (READ_ONCE(c->quarantined))
+		quiet = d->device_terminate_all && d->device_synchronize &&
+			!dmaengine_terminate_sync(c->chan);
 	dma_release_channel(c->chan);
 	channel_closed(c, quiet);
 }
@@ -161,20 +212,30 @@ static void device_proved(const struct device *dev)
 static int bus_event(struct notifier_block *nb, unsigned long event, void *arg)
 {
 	struct device *dev = arg;
+	const struct device *hw;
+	struct leaving *l;
 	u32 i;
 
 	if (event != BUS_NOTIFY_UNBIND_DRIVER && event != BUS_NOTIFY_UNBOUND_DRIVER)
 		return NOTIFY_DONE;
 	mutex_lock(&control);
 	if (event == BUS_NOTIFY_UNBIND_DRIVER) {
+		hw = hardware_of(dev);
 		/* Nobody may acquire what is given back here: the driver would warn, and leave.
 		 */
-		leaving_set(NULL, dev);
-		for (i = 0; i < AMUX_GRANT_DEVS; i++)
-			channels_release(i, dev);
+		l = hw ? leaving_find(NULL) : NULL;
+		if (l)
+			*l = (struct leaving){ dev, hw };
+		for (i = 0; hw && i < AMUX_GRANT_DEVS; i++)
+			channels_release(i, hw);
 	} else {
-		leaving_set(dev, NULL);
-		device_proved(dev);
+		l = leaving_find(dev);
+		hw = l ? l->hw : dev->bus != dsa_bus ? dev : NULL;
+		/* Of a WQ that is gone nothing follows for the others. */
+		if (hw && (hw == dev || hw == dev->parent))
+			device_proved(hw);
+		if (l)
+			*l = (struct leaving){};
 	}
 	mutex_unlock(&control);
 	return NOTIFY_OK;
@@ -201,9 +262,6 @@ int hold_info(struct amux_info *info)
 	return 0;
 }
 
-static struct notifier_block pci_events = { .notifier_call = bus_event };
-static struct notifier_block platform_events = { .notifier_call = bus_event };
-
 int hold_init(void)
 {
 	int ret = bus_register_notifier(&pci_bus_type, &pci_events);
@@ -219,6 +277,11 @@ int hold_init(void)
 void hold_exit(void)
 {
 	hold_release(AMUX_DEV_ALL);
+	if (dsa_bus) {
+		bus_unregister_notifier(dsa_bus, &dsa_events);
+		symbol_put(dsa_bus_type);
+		dsa_bus = NULL;
+	}
 	bus_unregister_notifier(&platform_bus_type, &platform_events);
 	bus_unregister_notifier(&pci_bus_type, &pci_events);
 }
