@@ -75,6 +75,7 @@ programs()
 		[ -e "$f" ] || continue
 		install -m 755 "$f" "$O/lab/t/$(basename "$f" .sh)"
 	done
+	install -m 644 "$here"/guest/lib_*.sh "$O/lab/t"
 }
 
 # device_model: O/lab/dsa-model, a program of its own for the host

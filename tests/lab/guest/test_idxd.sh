@@ -2,79 +2,13 @@
 # SPDX-License-Identifier: MIT
 #
 # The stock idxd driver on the device model (dsa-model): its kernel WQs are the channels that
-# migrations go by.
+# migrations go by, and the model's own counters say the same as the module's.
 # lab-boot: setcpuid=movdir64b
 # lab-device: dsa --version 2
-n=0
-result()
-{
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-	fi
-}
+. /t/lib_idxd.sh
 
-stat()
-{
-	sed -n "s/^$1 //p" /sys/kernel/debug/accelmux/stats
-}
-
-dsa=/sys/bus/dsa/devices
-drivers=/sys/bus/dsa/drivers
-wqs="0 1 2 3"
-
-# model WHAT: the sum over the model's WQs
-model()
-{
-	/t/dsa 0 stats | awk -v what="$1" '$1 == "wq" {
-		for (i = 3; i < NF; i++)
-			if ($i == what)
-				sum += $(i + 1)
-	} END { print sum + 0 }'
-}
-
-# configure: one group per engine, each with one kernel WQ
-configure()
-{
-	for i in $wqs; do
-		echo $i >$dsa/dsa0/engine0.$i/group_id || return 1
-		cd $dsa/dsa0/wq0.$i || return 1
-		echo $i >group_id && echo dedicated >mode && echo 16 >size && echo 10 >priority &&
-			echo kernel >type && echo "kernel$i" >name && echo dmaengine >driver_name || return 1
-	done
-	cd /
-}
-
-device_enable()
-{
-	echo dsa0 >$drivers/idxd/bind
-}
-
-wqs_enable()
-{
-	for i in $wqs; do
-		echo wq0.$i >$drivers/dmaengine/bind || return 1
-	done
-}
-
-# moved ARGUMENTS: pages by engine while a load runs; false if its content went wrong
-moved()
-{
-	before=$(stat engine_pages)
-	/t/migload "$@" >/tmp/load || return 1
-	by_engine=$(($(stat engine_pages) - before))
-}
-
-grep -q movdir64b /proc/cpuinfo || set_cap=set_cap=1
-insmod /m/amux_movdir.ko $set_cap
-result $? "MOVDIR64B is emulated"
-bad=0
-while read -r m; do
-	insmod /m/"$m" || bad=1
-done </m/order.dsa
-result $bad "idxd loads"
+drivers_load
+result $? "idxd loads, MOVDIR64B is emulated"
 [ -d $dsa/dsa0 ] && [ "$(cat $dsa/dsa0/max_work_queues)" = 8 ]
 result $? "it takes the device: version $(cat $dsa/dsa0/version), $(cat $dsa/dsa0/max_engines) engines"
 configure && device_enable
@@ -84,21 +18,43 @@ result $? "kernel WQs are enabled: $(cat $dsa/dsa0/wq0.*/state | tr '\n' ' ')"
 [ "$(ls /sys/class/dma | grep -c '^dma0chan')" = 4 ]
 result $? "they are channels: $(ls /sys/class/dma | tr '\n' ' ')"
 
-insmod /m/accelmux.ko default=share timeout_ms=10000
-result $? "accelmux loads"
-i=0
-while [ "$(stat armed)" != 1 ] && [ $i -lt 50 ]; do
-	sleep 0.1
-	i=$((i + 1))
-done
-[ "$(wc -l </sys/kernel/debug/accelmux/channels)" = 4 ]
-result $? "it takes the channels: $(head -n 1 /sys/kernel/debug/accelmux/channels)"
+if [ -e /m/dmatest.ko ]; then
+	insmod /m/dmatest.ko timeout=20000 iterations=200 max_channels=4 threads_per_chan=2 \
+		test_buf_size=65536 wait=1 run=1 2>/tmp/err
+	dmesg | grep 'dmatest: .*summary' | tail -n 8 >/tmp/dmatest
+	[ "$(wc -l </tmp/dmatest)" = 8 ] && [ "$(grep -c ' 200 tests, 0 failures' /tmp/dmatest)" = 8 ]
+	result $? "upstream dmatest: $(sed 's/.*summary //' /tmp/dmatest | sort | uniq -c | head -n 1)"
+	rmmod dmatest
+fi
+
+/t/dsa 0 clear
+accelmux_load
+result $? "accelmux loads and finds channels"
+[ "$(channels)" = 4 ]
+result $? "all of them: $(head -n 1 /sys/kernel/debug/accelmux/channels)"
 moved 3 8 && [ "$by_engine" -gt 0 ]
 result $? "4 KiB pages: $by_engine by engine, $(cat /tmp/load)"
 moved 3 8 move_pages THP && [ "$by_engine" -gt 0 ]
 result $? "THP: $by_engine by engine, $(cat /tmp/load)"
-cat /sys/kernel/debug/accelmux/stats /sys/kernel/debug/accelmux/channels | sed 's/^/# /'
-/t/dsa 0 stats | sed 's/^/# /'
+[ "$(model submitted)" = "$(stat descriptors)" ] && [ "$(model done)" = "$(stat descriptors)" ]
+result $? "descriptors: $(stat descriptors) by the module, $(model submitted) by the model"
+[ "$(model bytes)" = $(($(stat engine_pages) * 4096)) ]
+result $? "bytes: $(($(stat engine_pages) * 4096)) by the module, $(model bytes) by the model"
+awk '{ print $9 }' /sys/kernel/debug/accelmux/channels >/tmp/by_channel
+/t/dsa 0 stats | awk '$1 == "wq" && $2 < 4 { print $10 }' | cmp - /tmp/by_channel
+result $? "WQ by WQ: $(tr '\n' ' ' </tmp/by_channel)"
+[ "$(model dropped)" = 0 ] && [ "$(model errors)" = 0 ] && [ "$(stat dma_errors)" = 0 ]
+result $? "nothing was dropped, nothing failed"
+
+rmmod idxd 2>/dev/null
+result $((!$?)) "idxd cannot be unloaded while its channels are held"
 rmmod accelmux
 result $? "accelmux unloads"
+accelmux_load && moved 2 8 && [ "$by_engine" -gt 0 ]
+result $? "loaded again: $by_engine by engine, $(cat /tmp/load)"
+[ "$(stat dma_errors)" = 0 ] && [ "$(stat quarantined_total)" = 0 ]
+result $? "without an error: $(stat dma_errors) errors, $(stat quarantined_total) quarantined"
+idxd_show
+rmmod accelmux && rmmod idxd
+result $? "both unload"
 echo "1..$n"

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=sh
+#
+# lib_idxd.sh - for shell tests with the stock idxd driver on a device model.
+n=0
+dsa=/sys/bus/dsa/devices
+drivers=/sys/bus/dsa/drivers
+wqs="0 1 2 3"
+
+result()
+{
+	n=$((n + 1))
+	if [ "$1" = 0 ]; then
+		echo "ok $n - $2"
+	else
+		echo "not ok $n - $2"
+	fi
+}
+
+stat()
+{
+	sed -n "s/^$1 //p" /sys/kernel/debug/accelmux/stats
+}
+
+# becomes NAME VALUE [SECONDS]: does a number of accelmux come to be that?
+becomes()
+{
+	i=0
+	while [ "$(stat "$1")" != "$2" ]; do
+		[ $i -lt $((${3:-10} * 10)) ] || return 1
+		sleep 0.1
+		i=$((i + 1))
+	done
+}
+
+# model NAME [MODEL]: a counter of the model's WQs, their sum
+model()
+{
+	/t/dsa "${2:-0}" stats | awk -v what="$1" '$1 == "wq" {
+		for (i = 3; i < NF; i++)
+			if ($i == what)
+				sum += $(i + 1)
+	} END { print sum + 0 }'
+}
+
+fault()
+{
+	/t/dsa 0 fault "$1" "$2"
+}
+
+drivers_load()
+{
+	set_cap=
+	grep -q movdir64b /proc/cpuinfo || set_cap=set_cap=1
+	# shellcheck disable=SC2086 # none or one
+	insmod /m/amux_movdir.ko $set_cap || return 1
+	while read -r m; do
+		insmod "/m/$m" || return 1
+	done </m/order.dsa
+}
+
+# configure [SIZE]: one group per engine, each with one dedicated kernel WQ
+configure()
+{
+	for i in $wqs; do
+		echo "$i" >$dsa/dsa0/engine0."$i"/group_id || return 1
+		cd $dsa/dsa0/wq0."$i" || return 1
+		{
+			echo "$i" >group_id && echo dedicated >mode && echo "${1:-16}" >size &&
+				echo 10 >priority
+		} || return 1
+		cd / || return 1
+	done
+}
+
+device_enable()
+{
+	echo dsa0 >$drivers/idxd/bind
+}
+
+# wqs_enable [WQ...]: as kernel WQs
+wqs_enable()
+{
+	[ $# -gt 0 ] || set -- $wqs
+	for i; do
+		cd $dsa/dsa0/wq0."$i" || return 1
+		{
+			echo dedicated >mode && echo 10 >priority && echo kernel >type &&
+				echo "kernel$i" >name && echo dmaengine >driver_name
+		} || return 1
+		cd / || return 1
+		echo wq0."$i" >$drivers/dmaengine/bind || return 1
+	done
+}
+
+channels()
+{
+	wc -l </sys/kernel/debug/accelmux/channels
+}
+
+# accelmux_load [PARAMETERS]: with channels when it returns
+accelmux_load()
+{
+	insmod /m/accelmux.ko default=share timeout_ms=10000 "$@" && becomes armed 1
+}
+
+# Everything from the driver on.
+idxd_up()
+{
+	drivers_load && configure && device_enable && wqs_enable && accelmux_load "$@"
+}
+
+# moved ARGUMENTS: pages by engine while a load runs; false if its content went wrong
+moved()
+{
+	before=$(stat engine_pages)
+	/t/migload "$@" >/tmp/load || return 1
+	by_engine=$(($(stat engine_pages) - before))
+}
+
+# load_start SECONDS, load_end: a load meanwhile; false if its content went wrong
+load_start()
+{
+	before=$(stat engine_pages)
+	/t/migload "$1" 8 >/tmp/load &
+	load=$!
+}
+
+load_end()
+{
+	wait $load || return 1
+	by_engine=$(($(stat engine_pages) - before))
+}
+
+# What is worth knowing when something went wrong.
+idxd_show()
+{
+	/t/dsa 0 stats 2>&1 | grep -v ' submitted 0 ' | sed 's/^/# model: /'
+	sed 's/^/# channel: /' /sys/kernel/debug/accelmux/channels 2>/dev/null
+	grep -v ' 0$' /sys/kernel/debug/accelmux/stats 2>/dev/null | sed 's/^/# /'
+}
