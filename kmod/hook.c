@@ -171,6 +171,7 @@ static int target_find(struct target *t)
 	for (off = 0; off <= 4; off += 4) {
 		if (!ftrace_set_filter_ip(&t->ops, at + off, 0, 0)) {
 			t->site = at + off;
+			ftrace_free_filter(&t->ops); /* nothing remains of a look */
 			return 0;
 		}
 	}
@@ -184,7 +185,11 @@ static int target_on(struct target *t)
 
 	if (t->on)
 		return 0;
-	ret = register_ftrace_function(&t->ops);
+	ret = ftrace_set_filter_ip(&t->ops, t->site, 0, 0);
+	if (!ret)
+		ret = register_ftrace_function(&t->ops);
+	if (ret)
+		ftrace_free_filter(&t->ops);
 	if (ret == -EBUSY)
 		pr_err("%s is redirected by somebody else already (a livepatch?): remove that "
 		       "first\n",
@@ -197,8 +202,10 @@ static int target_on(struct target *t)
 
 static void target_off(struct target *t)
 {
-	if (t->on)
+	if (t->on) {
 		unregister_ftrace_function(&t->ops);
+		ftrace_free_filter(&t->ops);
+	}
 	t->on = false;
 }
 
@@ -276,8 +283,6 @@ static void hook_stop(void)
 	synchronize_rcu_tasks();
 	wait_event(nobody_inside, !atomic_read(&inside));
 	synchronize_rcu_tasks();
-	ftrace_free_filter(&migrate_pages_target.ops);
-	ftrace_free_filter(&folio_mc_copy_target.ops);
 }
 
 const struct migrate_provider hook_provider = {

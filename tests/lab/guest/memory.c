@@ -20,8 +20,7 @@
 #include "dma.h"
 #include "pages.h"
 
-#define FILLER 7 /* pages that are free, in the end, for one of a scattered memory */
-#define KSM    "/sys/kernel/mm/ksm/"
+#define KSM "/sys/kernel/mm/ksm/"
 
 #define HUGEPAGES "/proc/sys/vm/nr_hugepages"
 
@@ -57,30 +56,30 @@ static int ext4_mount(void)
 }
 
 /* First touch, page by page, with pages of something else in between that are freed then. */
-static int touch(struct memory *m, bool scattered)
+static int touch(struct memory *m, unsigned int filler)
 {
-	size_t n = m->bytes / PAGE, filler = scattered ? n * FILLER * PAGE : 0;
+	size_t n = m->bytes / PAGE, bytes = n * filler * PAGE;
 	char *between = NULL;
 
 	if (filler) {
-		between = mmap(NULL, filler, PROT_READ | PROT_WRITE,
-			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		between = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			       -1, 0);
 		if (between == MAP_FAILED)
 			return -errno;
-		madvise(between, filler, MADV_NOHUGEPAGE);
-		memory_bind(between, filler, 0, 0);
+		madvise(between, bytes, MADV_NOHUGEPAGE);
+		memory_bind(between, bytes, 0, 0);
 	}
 	for (size_t i = 0; i < n; i++) {
 		m->base[i * PAGE] = 1;
-		for (size_t k = 0; between && k < FILLER; k++)
-			between[(i * FILLER + k) * PAGE] = 1;
+		for (size_t k = 0; between && k < filler; k++)
+			between[(i * filler + k) * PAGE] = 1;
 	}
 	if (between)
-		munmap(between, filler);
+		munmap(between, bytes);
 	return 0;
 }
 
-int memory_make(struct memory *m, enum kind kind, size_t bytes, bool scattered)
+int memory_make(struct memory *m, enum kind kind, size_t bytes, unsigned int between)
 {
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS, ret = 0;
 	char pages[32];
@@ -115,7 +114,7 @@ int memory_make(struct memory *m, enum kind kind, size_t bytes, bool scattered)
 		madvise(m->mapped, m->mapped_bytes,
 			kind == KIND_THP ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	memory_bind(m->base, bytes, 0, 0);
-	ret = touch(m, scattered && kind != KIND_THP && kind != KIND_HUGETLB);
+	ret = touch(m, kind == KIND_THP || kind == KIND_HUGETLB ? 0 : between);
 	/* The place was for the first touch alone. */
 	syscall(SYS_mbind, m->base, bytes, MPOL_DEFAULT, NULL, 0, 0);
 	if (!ret && kind == KIND_MLOCKED && mlock(m->base, bytes))
@@ -144,9 +143,11 @@ static int ksm_merge(struct memory *m)
 {
 	unsigned long want = m->bytes / PAGE / 2 * 9 / 10;
 
+	/* What was merged and freed is counted until the next scan. */
+	file_write(KSM "run", "2");
 	if (madvise(m->base, m->bytes, MADV_MERGEABLE) ||
-	    file_write(KSM "pages_to_scan", "4000") ||
-	    file_write(KSM "sleep_millisecs", "10") || file_write(KSM "run", "1"))
+	    file_write(KSM "pages_to_scan", "100000") ||
+	    file_write(KSM "sleep_millisecs", "1") || file_write(KSM "run", "1"))
 		return -EOPNOTSUPP;
 	file_write(KSM "smart_scan", "0"); /* not to pass over what did not merge at once */
 	for (int i = 0; i < 2000 && ksm_number("pages_sharing") < want; i++)

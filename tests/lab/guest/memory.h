@@ -5,7 +5,6 @@
 #ifndef LAB_MEMORY_H
 #define LAB_MEMORY_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,10 +33,10 @@ struct memory {
 extern const char *const kind_name[KIND_COUNT];
 
 /*
- * Memory of @kind on node 0, touched.  @scattered: with free memory in between its pages, so
- * that there is something to compact.  0, or -errno: this guest has none of it.
+ * Memory of @kind on node 0, touched.  @between: so many pages of free memory between two of its
+ * pages, so that there is something to compact.  0, or -errno: this guest has none of it.
  */
-int memory_make(struct memory *m, enum kind kind, size_t bytes, bool scattered);
+int memory_make(struct memory *m, enum kind kind, size_t bytes, unsigned int between);
 /* After its content is there: merge, pin. */
 int memory_settle(struct memory *m);
 void memory_free(struct memory *m);

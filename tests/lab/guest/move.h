@@ -5,6 +5,7 @@
 #ifndef LAB_MOVE_H
 #define LAB_MOVE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "memory.h"

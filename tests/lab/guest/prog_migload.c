@@ -94,7 +94,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "migload: no control group: %s\n", strerror(-ret));
 		return 1;
 	}
-	if (memory_make(&m, (enum kind)kind, bytes, false) ||
+	if (memory_make(&m, (enum kind)kind, bytes, 0) ||
 	    pages_init(&p, m.base, bytes / PAGE) || pages_start(&p)) {
 		fprintf(stderr, "migload: no memory\n");
 		return 1;

@@ -89,7 +89,7 @@ static uint64_t engine_pages(uint64_t *ns)
 	struct pages p = { 0 };
 	struct memory m;
 
-	if (memory_make(&m, KIND_ANON, BYTES, false) || pages_init(&p, m.base, BYTES / PAGE))
+	if (memory_make(&m, KIND_ANON, BYTES, 0) || pages_init(&p, m.base, BYTES / PAGE))
 		tap_bail("no memory");
 	start = now_ns();
 	move_to_node(m.base, BYTES, 1);
@@ -170,15 +170,17 @@ static void demanded(const struct link *l)
 	tap_ok(d->arrived_bytes && d->arrived_bytes == d->finished_bytes &&
 		       d->arrived_bytes == d->engine_bytes + d->cpu_bytes,
 	       "demand: %lu KiB arrived, %lu finished, %lu by engine, %lu by CPU",
-	       (unsigned long)(d->arrived_bytes >> 10), (unsigned long)(d->finished_bytes >> 10),
-	       (unsigned long)(d->engine_bytes >> 10), (unsigned long)(d->cpu_bytes >> 10));
+	       (unsigned long)(d->arrived_bytes >> 10),
+	       (unsigned long)(d->finished_bytes >> 10), (unsigned long)(d->engine_bytes >> 10),
+	       (unsigned long)(d->cpu_bytes >> 10));
 	tap_ok(submitted == d->dev[0].completed_bytes && submitted == d->engine_bytes,
 	       "demand: all that was submitted is completed");
 	tap_ok(declined && declined * PAGE <= d->cpu_bytes, "demand: %lu pages declined",
 	       (unsigned long)declined);
 	tap_ok(d->batch_ns && d->cpu_ns && d->alone_ns && d->cpu_time_ns && waits &&
 		       waits <= d->batches,
-	       "demand: batches took %lu us, predicted %lu alone, %lu by CPU; %lu us of CPU time",
+	       "demand: batches took %lu us, predicted %lu alone, %lu by CPU; %lu us of CPU "
+	       "time",
 	       (unsigned long)(d->batch_ns / 1000), (unsigned long)(d->alone_ns / 1000),
 	       (unsigned long)(d->cpu_ns / 1000), (unsigned long)(d->cpu_time_ns / 1000));
 	munmap((void *)(uintptr_t)d, PAGE);
@@ -296,7 +298,7 @@ static void fuzz(void)
 	uint64_t end;
 	pid_t pid;
 
-	if (memory_make(&m, KIND_ANON, BYTES, false) || pages_init(&p, m.base, BYTES / PAGE))
+	if (memory_make(&m, KIND_ANON, BYTES, 0) || pages_init(&p, m.base, BYTES / PAGE))
 		tap_bail("no memory");
 	pages_start(&p);
 	pid = fork();

@@ -17,12 +17,12 @@
 #include "move.h"
 #include "pages.h"
 
-#define BYTES	(8ul << 20)
+#define BYTES (8ul << 20)
 /* One move of all takes some 15 s if engines do it all. */
 #define SLOW_MS	    30
 #define SLOW_MAX_MS 4000
-#define DRIVER	"/sys/bus/platform/drivers/amux-testdma/"
-#define LATE_MS 3000 /* long after the time-out of 50 ms */
+#define DRIVER	    "/sys/bus/platform/drivers/amux-testdma/"
+#define LATE_MS	    3000 /* long after the time-out of 50 ms */
 
 static struct memory mem[2];
 static struct pages pages[2];
@@ -32,7 +32,7 @@ static void load_start(void)
 	static const enum kind kind[] = { KIND_ANON, KIND_THP };
 
 	for (int i = 0; i < 2; i++)
-		if (memory_make(&mem[i], kind[i], BYTES, false) ||
+		if (memory_make(&mem[i], kind[i], BYTES, 0) ||
 		    pages_init(&pages[i], mem[i].base, BYTES / PAGE) || pages_start(&pages[i]))
 			tap_bail("no memory");
 }
@@ -130,8 +130,10 @@ static void dawdling(void)
 	bad = load_finish();
 	tap_ok(!bad && dma_stat("declined_timeout") > timeout &&
 		       ms < SLOW_MAX_MS + 10 * without,
-	       "each answer takes %d ms: %lu bad, %lu ms against %lu without, %lu pages left to the CPU",
-	       SLOW_MS, bad, ms, without, (unsigned long)(dma_stat("declined_timeout") - timeout));
+	       "each answer takes %d ms: %lu bad, %lu ms against %lu without, %lu pages left "
+	       "to the CPU",
+	       SLOW_MS, bad, ms, without,
+	       (unsigned long)(dma_stat("declined_timeout") - timeout));
 	tap_ok(dma_stat_becomes("quarantined", 0, 30000), "nothing is quarantined");
 }
 
@@ -279,7 +281,7 @@ int main(int argc, char **argv)
 	second = used_kb();
 	/* KASAN keeps what was freed: there kmemleak looks for what is lost. */
 	if (access("/sys/kernel/debug/kmemleak", F_OK))
-		tap_ok(second < first + 512, "kernel memory after two rounds: %lu KiB, then %lu KiB",
-		       first, second);
+		tap_ok(second < first + 512,
+		       "kernel memory after two rounds: %lu KiB, then %lu KiB", first, second);
 	return tap_done();
 }

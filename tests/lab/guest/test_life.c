@@ -47,12 +47,12 @@ int main(int argc, char **argv)
 	if (ret)
 		tap_bail("amux_testdma.ko: %s", strerror(-ret));
 	for (i = 0; i < 2; i++)
-		if (memory_make(&m[i], i ? KIND_THP : KIND_ANON, BYTES, false) ||
+		if (memory_make(&m[i], i ? KIND_THP : KIND_ANON, BYTES, 0) ||
 		    pages_init(&p[i], m[i].base, BYTES / PAGE) || pages_start(&p[i]) ||
 		    pthread_create(&thread[i], NULL, mover, &m[i]))
 			tap_bail("no memory");
 	for (i = 0; i < rounds; i++) {
-		ret = dma_load("/m/accelmux.ko", "default=share");
+		ret = dma_load("/m/accelmux.ko", "default=share timeout_ms=10000");
 		if (ret)
 			break;
 		/* In all stages: without channels yet, when they come, at work. */

@@ -17,7 +17,7 @@ static unsigned long bad_after_move(enum kind kind, bool flip, uint64_t *engine)
 	struct pages p = { 0 };
 	struct memory m;
 
-	if (memory_make(&m, kind, BYTES, false) || pages_init(&p, m.base, BYTES / PAGE))
+	if (memory_make(&m, kind, BYTES, 0) || pages_init(&p, m.base, BYTES / PAGE))
 		tap_bail("no memory");
 	fault_set("flip_every", flip);
 	*engine = dma_stat("engine_pages");

