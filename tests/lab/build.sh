@@ -99,6 +99,8 @@ lab_build()
 	module "$1" "$here/testdma" amux_testdma || return 1
 	module "$1" "$here/testhook" amux_testhook || return 1
 	module "$1" "$here/movdir" amux_movdir || return 1
+	[ "$1" = debug ] ||
+		module "$1" "$AMUX_LAB_DIR/dmatest/$(version_of "$1")" dmatest || return 1
 	module "$1" "$here/testoffload" amux_testoffload || return 1
 	module "$1" "$top/kmod" accelmux-offload "" "$here/testoffload" || return 1
 }

@@ -78,9 +78,11 @@ device_enable()
 	echo dsa0 >$drivers/idxd/bind
 }
 
-# wqs_enable [WQ...]: as kernel WQs
+# wqs_enable [WQ...]: as kernel WQs.  A WQ that was disabled has lost most of what it was; as long
+# as one of them is left as a shared one, none can be enabled.
 wqs_enable()
 {
+	# shellcheck disable=SC2086 # numbers
 	[ $# -gt 0 ] || set -- $wqs
 	for i; do
 		cd $dsa/dsa0/wq0."$i" || return 1
@@ -89,13 +91,42 @@ wqs_enable()
 				echo "kernel$i" >name && echo dmaengine >driver_name
 		} || return 1
 		cd / || return 1
+	done
+	for i; do
 		echo wq0."$i" >$drivers/dmaengine/bind || return 1
 	done
 }
 
+# WQs disabled and enabled: what was in flight there is at rest.
+wqs_renew()
+{
+	for i in $wqs; do
+		echo wq0."$i" >$drivers/dmaengine/unbind
+	done
+	wqs_enable
+}
+
+# The same with the whole device, as the driver sees it.
+device_renew()
+{
+	[ ! -e $drivers/idxd/dsa0 ] || echo dsa0 >$drivers/idxd/unbind
+	configure && device_enable && wqs_enable
+}
+
+# channels: how many are in use; not those that a quarantined descriptor keeps from use
 channels()
 {
-	wc -l </sys/kernel/debug/accelmux/channels
+	grep -c ' open ' /sys/kernel/debug/accelmux/channels
+}
+
+channels_become()
+{
+	i=0
+	while [ "$(channels)" != "$1" ]; do
+		[ $i -lt 100 ] || return 1
+		sleep 0.1
+		i=$((i + 1))
+	done
 }
 
 # accelmux_load [PARAMETERS]: with channels when it returns

@@ -12,11 +12,7 @@
 # again NAME: all the channels are there and carry pages
 again()
 {
-	i=0
-	while [ "$(channels)" != 4 ] && [ $i -lt 100 ]; do
-		sleep 0.1
-		i=$((i + 1))
-	done
+	channels_become 4
 	moved 2 8 && [ "$(channels)" = 4 ] && [ "$by_engine" -gt 0 ]
 	result $? "$1: $by_engine by engine over $(channels) channels, $(cat /tmp/load)"
 }
@@ -46,7 +42,7 @@ echo dsa0 >$drivers/idxd/unbind
 result $? "the device is disabled during migrations"
 load_end && [ "$(channels)" = 0 ]
 result $? "the load: $by_engine by engine, $(cat /tmp/load); $(channels) channels"
-configure && device_enable && wqs_enable
+device_renew
 result $? "it is configured and enabled again"
 again "afterwards"
 
@@ -57,13 +53,11 @@ result $? "the device is reset (FLR) during migrations"
 load_end
 result $? "the load: $by_engine by engine, $(stat stuck_pages) pages were stuck, $(cat /tmp/load)"
 idxd_show
+# Newer drivers notice a reset and come back disabled; older ones must be told.
+device_renew
+result $? "it is configured and enabled again"
 becomes quarantined 0 30
 result $? "what the reset has swallowed is proved to be at rest: $(stat quarantined) quarantined"
-if [ "$(cat $dsa/dsa0/state)" = enabled ]; then
-	echo dsa0 >$drivers/idxd/unbind # the driver brings user WQs back, not kernel WQs
-fi
-configure && device_enable && wqs_enable
-result $? "it is configured and enabled again"
 again "afterwards"
 rmmod accelmux && rmmod idxd
 result $? "accelmux and idxd unload"
