@@ -52,6 +52,15 @@ usage()
 # shellcheck source=tests/lab/record.sh
 . "$here/record.sh"
 
+# Nothing of a run stays in the root directory, however it ends.
+clean_up()
+{
+	[ -z "${models:-}" ] || kill $models 2>/dev/null || :
+	rm -rf "$AMUX_LAB_DIR/root/build-$$" "$AMUX_LAB_DIR/root/run-$$" "$AMUX_LAB_DIR/root/pack-$$"
+}
+trap clean_up EXIT
+trap 'exit 130' HUP INT TERM
+
 # suite KERNEL [TEST...]: build and run
 suite()
 {

@@ -110,7 +110,8 @@ static int copies_read(void)
 }
 
 struct count {
-	unsigned long moved, engine;
+	unsigned long moved, engine;  /* of the pages under test */
+	uint64_t all_engine, all_cpu; /* of whatever moved for the same reason */
 };
 
 /* Did engines copy it from @from to @to, in one hop or several? */
@@ -127,6 +128,8 @@ static bool by_engine(uint64_t from, uint64_t to)
 /* Move once by @w, and count. */
 static int round_of(struct memory *m, enum way w, unsigned int round, struct count *c)
 {
+	uint64_t engine = dma_reason(way_reason[w], 2);
+	uint64_t cpu = dma_reason(way_reason[w], 3) + dma_reason(way_reason[w], 4);
 	int ret = copies_clear();
 
 	if (!ret)
@@ -143,6 +146,8 @@ static int round_of(struct memory *m, enum way w, unsigned int round, struct cou
 		c->moved++;
 		c->engine += by_engine(before[i], after[i]);
 	}
+	c->all_engine += dma_reason(way_reason[w], 2) - engine;
+	c->all_cpu += dma_reason(way_reason[w], 3) + dma_reason(way_reason[w], 4) - cpu;
 	return ret;
 }
 
@@ -154,7 +159,8 @@ static bool as_expected(enum expect want, const struct count *c)
 	case BY_CPU:
 		return c->moved && !c->engine;
 	case BY_BOTH:
-		return c->engine > 0;
+		/* Where frames are used again and again the notes lead nowhere. */
+		return c->engine > 0 || (c->moved && c->all_engine && !c->all_cpu);
 	default:
 		return c->moved > 0;
 	}
@@ -232,7 +238,6 @@ static void try(struct cell *cell, struct memory *m, enum kind k, enum way w)
 
 static void one(enum kind k, enum way w)
 {
-	uint64_t single = dma_reason(way_reason[w], 4), batched = dma_reason(way_reason[w], 3);
 	struct cell cell = { .want = expected(k, w) };
 	struct memory m[MEMORIES];
 	unsigned int n = 0;
@@ -248,13 +253,11 @@ static void one(enum kind k, enum way w)
 		return;
 	}
 	ksm_cells += k == KIND_KSM;
-	tap_note("%s x %s: %lu pages moved, %lu by engine, %lu by CPU (in all, for this "
-		 "reason: %lu in batches, %lu singly, by CPU); %lu written, %lu read",
+	tap_note("%s x %s: %lu pages moved, %lu by engine, %lu by CPU; for this reason in all: "
+		 "%lu by engine, %lu by CPU; %lu written, %lu read",
 		 kind_name[k], way_name[w], cell.c.moved, cell.c.engine,
-		 cell.c.moved - cell.c.engine,
-		 (unsigned long)(dma_reason(way_reason[w], 3) - batched),
-		 (unsigned long)(dma_reason(way_reason[w], 4) - single), cell.written,
-		 cell.checked);
+		 cell.c.moved - cell.c.engine, (unsigned long)cell.c.all_engine,
+		 (unsigned long)cell.c.all_cpu, cell.written, cell.checked);
 	tap_ok(!cell.ret && !cell.bad && as_expected(cell.want, &cell.c),
 	       "%s x %s: content right (%lu bad), %s%s%s", kind_name[k], way_name[w], cell.bad,
 	       say[cell.want], cell.ret ? ": " : "", cell.ret ? strerror(-cell.ret) : "");
