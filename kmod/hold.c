@@ -48,6 +48,52 @@ static void dsa_listen(void)
 	}
 }
 
+/*
+ * Channels of idxd that were terminated: the driver has given their interrupt handle up, and they
+ * answer nobody until their WQ is enabled anew, which makes another channel of it.  A reference
+ * to each one's name in sysfs keeps its address from being another's.  Under control.
+ */
+#define SPENT_MAX 64
+static struct device *spent[SPENT_MAX];
+
+static bool is_idxd(const struct device *dev)
+{
+	return !strcmp(dev_driver_string(dev), "idxd");
+}
+
+static bool is_spent(const struct dma_chan *chan)
+{
+	unsigned int i;
+
+	for (i = 0; i < SPENT_MAX; i++)
+		if (spent[i] == &chan->dev->device)
+			return true;
+	return false;
+}
+
+static void spent_add(struct dma_chan *chan)
+{
+	unsigned int i;
+
+	for (i = 0; i < SPENT_MAX; i++)
+		if (!spent[i]) {
+			spent[i] = get_device(&chan->dev->device);
+			return;
+		}
+}
+
+/* Those that are channels no more, or all of them. */
+static void spent_forget(bool all)
+{
+	unsigned int i;
+
+	for (i = 0; i < SPENT_MAX; i++)
+		if (spent[i] && (all || !device_is_registered(spent[i]))) {
+			put_device(spent[i]);
+			spent[i] = NULL;
+		}
+}
+
 static bool is_leaving(const struct device *hw)
 {
 	unsigned int i;
@@ -100,7 +146,7 @@ static bool channel_wanted(struct dma_chan *chan, void *arg)
 
 	/* Removal is heard of on these alone: others could not be given back in time. */
 	return (dev->bus == &pci_bus_type || dev->bus == &platform_bus_type) &&
-	       (dsa_bus || strcmp(dev_driver_string(dev), "idxd")) && !is_leaving(dev) &&
+	       (dsa_bus || !is_idxd(dev)) && !is_leaving(dev) && !is_spent(chan) &&
 	       (a->node < 0 || dev_to_node(dev) == a->node) &&
 	       (!a->pci_id || pci_id_of(dev) == a->pci_id) &&
 	       (!a->name[0] || !strcmp(a->name, dev_name(dev)));
@@ -118,6 +164,7 @@ int hold_acquire(struct amux_acquire *a)
 	dma_cap_set(DMA_MEMCPY, mask);
 	mutex_lock(&control);
 	dsa_listen();
+	spent_forget(false);
 	while (s->n < a->max_channels) {
 		chan = dma_request_channel(mask, channel_wanted, a);
 		if (!chan)
@@ -149,13 +196,14 @@ static void channel_close(struct channel *c)
 		schedule_timeout_uninterruptible(1);
 	channel_quarantine(c);
 	/*
-	 * Only a driver that waits for its hardware proves anything by terminating.  Where there
-	 * is nothing to prove, no: idxd's WQ answers nobody any more, afterwards, until it is
-	 * enabled anew.
+	 * Only a driver that waits for its hardware proves anything by terminating, and only
+	 * where there is something to prove: see spent.
 	 */
-	if (READ_ONCE(c->quarantined))
-		quiet = d->device_terminate_all && d->device_synchronize &&
-			!dmaengine_terminate_sync(c->chan);
+	if (READ_ONCE(c->quarantined) && d->device_terminate_all && d->device_synchronize) {
+		quiet = !dmaengine_terminate_sync(c->chan);
+		if (is_idxd(c->dev))
+			spent_add(c->chan);
+	}
 	dma_release_channel(c->chan);
 	channel_closed(c, quiet);
 }
@@ -277,6 +325,7 @@ int hold_init(void)
 void hold_exit(void)
 {
 	hold_release(AMUX_DEV_ALL);
+	spent_forget(true);
 	if (dsa_bus) {
 		bus_unregister_notifier(dsa_bus, &dsa_events);
 		symbol_put(dsa_bus_type);

@@ -86,6 +86,26 @@ device_model()
 		"$here"/dsa-model/*.c
 }
 
+# lab_model [SECONDS]: the device model with sanitizers against a client and a guest that mean harm
+lab_model()
+{
+	dir=$O/lab/dsa-fuzz
+	mkdir -p "$dir"
+	# shellcheck disable=SC2086 # a list of flags
+	${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O1 -g -pthread $guest_warn -fsanitize=address,undefined \
+		-fno-sanitize-recover=all -o "$dir/dsa-model" "$here"/dsa-model/*.c || return 1
+	# shellcheck disable=SC2086 # a list of flags
+	${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -g $guest_warn -o "$dir/fuzz" \
+		"$here/dsa-model/fuzz/fuzz.c" || return 1
+	if "$dir/fuzz" "$dir/dsa-model" "${1:-10}" >"$dir/log" 2>&1; then
+		echo "ok model/fuzz: $(sed -n 's/^ok 1 - //p' "$dir/log")"
+	else
+		echo "not ok model/fuzz"
+		sed 's/^/    | /' "$dir/log"
+		return 1
+	fi
+}
+
 # lab_build KERNEL
 lab_build()
 {

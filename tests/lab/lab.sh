@@ -9,6 +9,7 @@
 #	lab.sh quick|full [TEST...]	all of that on both kernels (full: the long versions)
 #	lab.sh debug [TEST...]		the same on the debug kernel
 #	lab.sh record KERNEL		record tests/traces anew
+#	lab.sh model [SECONDS]		is the device model safe from its client and its guest?
 #	lab.sh dkms			does DKMS build and install the module, on both kernels?
 #	lab.sh selftest			does the judge notice what it must?
 #	lab.sh can			exit 0 if the lab can be had here, else say why not
@@ -36,7 +37,7 @@ die()
 
 usage()
 {
-	sed -n '5,16s/^# \{0,1\}//p' "$0" >&2
+	sed -n '5,17s/^# \{0,1\}//p' "$0" >&2
 	exit 2
 }
 
@@ -78,7 +79,10 @@ both()
 	for kernel in 7 6.12; do
 		suite "$kernel" "$@" || status=1
 	done
-	[ $# -gt 0 ] || lab_dkms || status=1
+	if [ $# = 0 ]; then
+		lab_dkms || status=1
+		lab_model "${AMUX_LAB_FULL:+60}" || status=1
+	fi
 	exit $status
 }
 
@@ -115,6 +119,7 @@ record)
 	lab_build "$1" || die "$1: the build failed"
 	lab_record "$1" || die "$1: nothing was recorded"
 	;;
+model) lab_model "$@" ;;
 dkms)
 	env_make
 	lab_dkms

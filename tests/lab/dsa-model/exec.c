@@ -228,14 +228,14 @@ static bool piece_do(struct op *op, const struct piece *p)
 		n = same(op, p);
 		break;
 	case DSA_OPCODE_DUALCAST:
-		memcpy(p->dst, p->src, n);
-		memcpy(p->dst2, p->src, n);
+		memmove(p->dst, p->src, n);
+		memmove(p->dst2, p->src, n);
 		break;
 	case DSA_OPCODE_CRCGEN:
 		op->crc = crc32c(op->crc, p->src, n);
 		break;
 	case DSA_OPCODE_COPY_CRC:
-		memcpy(p->dst, p->src, n);
+		memmove(p->dst, p->src, n);
 		op->crc = crc32c(op->crc, p->dst, n);
 		break;
 	default: /* no caches of our own to write back */

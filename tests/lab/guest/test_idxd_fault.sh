@@ -90,7 +90,9 @@ fault hang 0
 wait
 becomes quarantined 0 20
 result $? "until it answers: $(stat quarantined) quarantined"
-wqs_enable 0
+# The others have been terminated, to prove them at rest, and are of no use until enabled anew.
+wqs_enable 0 && wqs_renew
+result $? "WQs disabled and enabled"
 back "afterwards"
 idxd_show
 rmmod accelmux && rmmod idxd

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: MIT
+/*
+ * fuzz MODEL SECONDS [SEED] - a client, and a guest, that mean harm: random messages, register
+ * writes and descriptors, in between right ones, so that there is something at work.  Prints
+ * TAP; the model must answer to the end and leave with status 0.  Build the model with
+ * sanitizers for this.
+ */
+#include <errno.h>
+#include <linux/idxd.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MEMORY	   (4u << 20)
+#define ANSWER_MAX 65536u
+#define WAIT_S	   20
+
+enum { BAR0 = 0, BAR2 = 2, CONFIG = 7 };
+enum { MAP = 2, UNMAP = 3, SET_IRQS = 8, READ = 9, WRITE = 10, RESET = 13 };
+
+struct header {
+	uint16_t id, message;
+	uint32_t size, flags, error;
+};
+
+static int sock, memory;
+static pid_t model;
+static uint64_t state;
+static unsigned long messages;
+
+static uint64_t any(void)
+{
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return state * 0x2545f4914f6cdd1dull;
+}
+
+static uint32_t below(uint32_t n)
+{
+	return (uint32_t)((any() >> 32) * n >> 32);
+}
+
+static void bytes(void *to, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		((uint8_t *)to)[i] = (uint8_t)any();
+}
+
+static void die(const char *what)
+{
+	int status = 0;
+
+	sleep(1);
+	if (waitpid(model, &status, WNOHANG) == model)
+		printf("# the model ended with status %#x\n", status);
+	printf("not ok 1 - %s after %lu messages (%s)\n", what, messages, strerror(errno));
+	kill(model, SIGKILL);
+	exit(1);
+}
+
+static void receive(void *to, size_t n)
+{
+	while (n) {
+		ssize_t got = recv(sock, to, n, 0);
+
+		if (got <= 0)
+			die("no answer");
+		to = (uint8_t *)to + got;
+		n -= (size_t)got;
+	}
+}
+
+/* One message and, unless @quiet, its answer, of which the first 8 bytes come back. */
+static uint64_t say(unsigned int message, const void *body, uint32_t n, const int *fd,
+		    unsigned int fds, bool quiet)
+{
+	struct header h = { .id = (uint16_t)messages,
+			    .message = (uint16_t)message,
+			    .size = (uint32_t)sizeof(h) + n,
+			    .flags = quiet ? 0x10 : 0 };
+	struct iovec v[2] = { { &h, sizeof(h) }, { (void *)(uintptr_t)body, n } };
+	char control[CMSG_SPACE(16 * sizeof(int))] = { 0 };
+	struct msghdr m = { .msg_iov = v, .msg_iovlen = 2 };
+	static uint8_t answer[ANSWER_MAX];
+	uint64_t word = 0;
+
+	if (fds) {
+		struct cmsghdr *c;
+
+		m.msg_control = control;
+		m.msg_controllen = CMSG_SPACE(fds * sizeof(int));
+		c = CMSG_FIRSTHDR(&m);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(fds * sizeof(int));
+		memcpy(CMSG_DATA(c), fd, fds * sizeof(int));
+	}
+	messages++;
+	if (sendmsg(sock, &m, MSG_NOSIGNAL) != (ssize_t)h.size)
+		die("nobody listens");
+	if (quiet)
+		return 0;
+	receive(&h, sizeof(h));
+	if (h.id != (uint16_t)(messages - 1) || h.size < sizeof(h) || h.size > ANSWER_MAX)
+		die("a wrong answer");
+	receive(answer, h.size - sizeof(h));
+	if (h.size >= sizeof(h) + 24)
+		memcpy(&word, answer + 16, sizeof(word));
+	return word;
+}
+
+static void put(uint32_t region, uint64_t offset, const void *data, uint32_t n, bool quiet)
+{
+	uint8_t body[16 + 256];
+	uint32_t place[2] = { region, n };
+
+	memcpy(body, &offset, 8);
+	memcpy(body + 8, place, 8);
+	memcpy(body + 16, data, n);
+	say(WRITE, body, 16 + n, NULL, 0, quiet);
+}
+
+static void put32(uint32_t offset, uint32_t value)
+{
+	put(BAR0, offset, &value, sizeof(value), true);
+}
+
+static uint64_t get(uint32_t region, uint64_t offset, uint32_t n)
+{
+	uint32_t body[4] = { (uint32_t)offset, (uint32_t)(offset >> 32), region, n };
+
+	return say(READ, body, sizeof(body), NULL, 0, false);
+}
+
+static void map(void)
+{
+	struct {
+		uint32_t argsz, flags;
+		uint64_t offset, address, size;
+	} m = { sizeof(m), 3, 0, 0, MEMORY };
+
+	say(MAP, &m, sizeof(m), &memory, 1, false);
+}
+
+static void unmap(void)
+{
+	struct {
+		uint32_t argsz, flags;
+		uint64_t address, size;
+	} m = { sizeof(m), 0, 0, MEMORY };
+
+	say(UNMAP, &m, sizeof(m), NULL, 0, false);
+}
+
+static void interrupts(void)
+{
+	uint32_t body[5] = { sizeof(body), 4 | 32, 2, 0, 9 };
+	int fd[9];
+
+	for (int i = 0; i < 9; i++)
+		fd[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	say(SET_IRQS, body, sizeof(body), fd, 9, false);
+	for (int i = 0; i < 9; i++)
+		close(fd[i]);
+}
+
+/* Four groups of two WQs, one dedicated and one shared, and an engine; all enabled. */
+static void configure(void)
+{
+	uint32_t master = 6;
+
+	put(CONFIG, 4, &master, 2, true);
+	put32(0xa0, 5u << 20);
+	for (int i = 0; i < 1000 && get(BAR0, 0xa8, 4) & 1u << 31; i++)
+		;
+	for (uint32_t i = 0; i < 4; i++) {
+		put32(0x400 + 64 * i, 0x11u << i);
+		put32(0x420 + 64 * i, 1u << i);
+	}
+	for (uint32_t i = 0; i < 8; i++) {
+		put32(0x600 + 64 * i, 16);
+		put32(0x604 + 64 * i, 8);
+		put32(0x608 + 64 * i, (i & 1) | 5u << 4);
+		put32(0x60c + 64 * i, 21 | 5u << 5);
+	}
+	put32(0xe0, 0x1000);
+	put32(0xe8, below(2) ? 64 : below(65536));
+	put32(0x80, below(2) ? 1u << 13 : 0);
+	put32(0x88, 7);
+	put32(0xa0, 1u << 20);
+	for (uint32_t i = 0; i < 8; i++) {
+		put32(0xa0, 6u << 20 | i);
+		put32(0xa0, 13u << 20 | (i + 1));
+	}
+}
+
+static uint64_t address(void)
+{
+	uint32_t r = below(10);
+
+	if (r < 7)
+		return below(MEMORY) & ~(r < 4 ? 63u : 0);
+	return r < 9 ? MEMORY - below(100) : any();
+}
+
+static void describe(struct dsa_hw_desc *desc)
+{
+	static const uint8_t opcodes[] = { 0, 1, 2, 3, 4, 5, 6, 9, 0x10, 0x11, 0x20 };
+	static const uint32_t flags[] = { 0x4, 0xc, 0x1c, 0x14, 0x8c };
+
+	memset(desc, 0, sizeof(*desc));
+	if (!below(3))
+		bytes(desc->op_specific, sizeof(desc->op_specific));
+	desc->opcode = below(20) ? opcodes[below(sizeof(opcodes))] : (uint8_t)any();
+	desc->flags = (below(10) ? flags[below(5)] : below(1u << 24)) & 0xffffff;
+	desc->completion_addr = address() & ~(below(10) ? 31ull : 0);
+	desc->src_addr = address() & ~(desc->opcode == DSA_OPCODE_BATCH ? 63ull : 0);
+	desc->dst_addr = below(4) ? address() : desc->src_addr + below(100000);
+	desc->xfer_size = below(3) ? below(200000) : below(2) ? below(64) : (uint32_t)any();
+	if (desc->opcode == DSA_OPCODE_BATCH)
+		desc->desc_count = below(40);
+	desc->int_handle = (uint16_t)(below(10) ? below(10) : any());
+}
+
+static void submit(void)
+{
+	uint32_t at = below(32) * 4096 + below(64) * 64;
+	struct dsa_hw_desc desc;
+
+	describe(&desc);
+	for (uint32_t i = 0; i < sizeof(desc); i += 8)
+		put(BAR2, at + i, (uint8_t *)&desc + i, 8, true);
+}
+
+/* Descriptors in memory, for batches. */
+static void scatter(void)
+{
+	struct dsa_hw_desc desc[32];
+
+	for (size_t i = 0; i < 32; i++)
+		describe(&desc[i]);
+	if (pwrite(memory, desc, sizeof(desc), below(MEMORY - sizeof(desc)) & ~63u) < 0)
+		die("memory");
+}
+
+static void step(void)
+{
+	uint8_t noise[256];
+	uint32_t r = below(1000);
+
+	bytes(noise, sizeof(noise));
+	if (r < 600)
+		submit();
+	else if (r < 700)
+		put32(below(2) ? below(0x1000) & ~3u : below(0x10000) & ~3u, (uint32_t)any());
+	else if (r < 750)
+		put32(0xa0, below(16) << 20 | below(1u << (3 + below(18))) | below(2) << 31);
+	else if (r < 800)
+		get(below(2) ? BAR0 : below(10), below(0x1000), below(70));
+	else if (r < 840)
+		scatter();
+	else if (r < 850)
+		say(below(20), noise, below(200), &memory, below(2), false);
+	else if (r < 855)
+		say(RESET, NULL, 0, NULL, 0, false);
+	else if (r < 860)
+		unmap();
+	else if (r < 870)
+		map();
+	else if (r < 880)
+		configure();
+	else if (r < 890)
+		put(CONFIG, below(4096), noise, below(5), false);
+	else if (r < 900)
+		put(below(10), any() >> below(64), noise, below(100), false);
+}
+
+static void connect_to(const char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct timeval limit = { WAIT_S, 0 };
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+	sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	for (int i = 0; connect(sock, (struct sockaddr *)&a, sizeof(a)); i++) {
+		if (i == 100)
+			die("no connection");
+		usleep(50000);
+	}
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+}
+
+int main(int argc, char **argv)
+{
+	char path[64];
+	time_t end;
+	int status;
+
+	if (argc < 3) {
+		fprintf(stderr, "fuzz: expected MODEL SECONDS [SEED]\n");
+		return 2;
+	}
+	state = argc > 3 ? strtoull(argv[3], NULL, 0) | 1 : (uint64_t)time(NULL) * 2 + 1;
+	printf("# SEED=%llu\n", (unsigned long long)state);
+	snprintf(path, sizeof(path), "/tmp/dsa-fuzz-%d", getpid());
+	memory = memfd_create("memory", MFD_CLOEXEC);
+	if (memory < 0 || ftruncate(memory, MEMORY))
+		return 2;
+	fflush(stdout);
+	model = fork();
+	if (!model) {
+		execl(argv[1], argv[1], "--once", "--socket", path, (char *)NULL);
+		_exit(127);
+	}
+	connect_to(path);
+	unlink(path);
+	map();
+	interrupts();
+	configure();
+	end = time(NULL) + atoi(argv[2]);
+	while (time(NULL) < end)
+		step();
+	get(BAR0, 0, 8); /* everything before it has been taken */
+	close(sock);
+	alarm(WAIT_S);
+	if (waitpid(model, &status, 0) != model || status)
+		die("the model failed");
+	printf("ok 1 - %lu messages\n1..1\n", messages);
+	return 0;
+}
