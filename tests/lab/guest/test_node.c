@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../../../kmod/uapi/accelmux.h"
@@ -17,8 +18,9 @@
 #include "move.h"
 #include "pages.h"
 
-#define FEW  64ul   /* pages: fewer than the slots of one device */
-#define MANY 2048ul /* far more */
+#define CHANNELS 4     /* of a device, 12 slots each */
+#define FEW	 40ul  /* pages: fewer than the slots of one device */
+#define MANY	 512ul /* far more, and none next to another */
 
 /* Descriptors submitted so far to channels on @node. */
 static unsigned long long submitted(int node)
@@ -37,17 +39,47 @@ static unsigned long long submitted(int node)
 	return sum;
 }
 
-/* Move @n pages from one node to the other and back; descriptors on each by direction. */
-static void moved(size_t n, unsigned long long by[2][2])
+/* A process that lets the engines answer when no more is submitted. */
+static pid_t gate_keeper(void)
+{
+	pid_t pid;
+
+	fault_set("gate", 1);
+	pid = fork();
+	if (!pid) {
+		unsigned long long seen, now = submitted(0) + submitted(1);
+
+		sleep_ms(200);
+		do {
+			seen = now;
+			sleep_ms(200);
+			now = submitted(0) + submitted(1);
+		} while (now != seen);
+		fault_set("gate", 0);
+		_exit(0);
+	}
+	return pid;
+}
+
+/*
+ * Move @n pages from one node to the other and back; descriptors on each by direction.  @gated:
+ * nothing is answered as long as more can be submitted.
+ */
+static void moved(size_t n, bool gated, unsigned long long by[2][2])
 {
 	struct memory m;
+	pid_t pid = -1;
 
-	if (memory_make(&m, KIND_ANON, n * PAGE, 0))
+	if (memory_make(&m, KIND_ANON, n * PAGE, gated))
 		tap_bail("no memory");
 	for (int to = 1; to >= 0; to--) {
 		for (int node = 0; node < 2; node++)
 			by[to][node] = submitted(node);
+		if (gated)
+			pid = gate_keeper();
 		move_to_node(m.base, n * PAGE, to);
+		if (gated)
+			waitpid(pid, NULL, 0);
 		for (int node = 0; node < 2; node++)
 			by[to][node] = submitted(node) - by[to][node];
 	}
@@ -64,7 +96,7 @@ static void acquired(int node, const char *device)
 	if (fd < 0 || ioctl(fd, AMUX_IOC_HELLO, &hello) || ioctl(fd, AMUX_IOC_ACQUIRE, &a) ||
 	    ioctl(fd, AMUX_IOC_INFO, &info))
 		tap_bail("acquire: %s", strerror(errno));
-	tap_ok(a.n_channels == 16 && info.node == node && !strcmp(info.name, device),
+	tap_ok(a.n_channels == CHANNELS && info.node == node && !strcmp(info.name, device),
 	       "a broker asks for node %d: %u channels of %s", node, a.n_channels, info.name);
 	close(fd);
 }
@@ -75,19 +107,17 @@ int main(int argc, char **argv)
 	int ret;
 
 	tap_init(argc, argv, 600);
-	ret = dma_load_both("devices=2 channels=16 node=0,1", "");
+	ret = dma_load_both("devices=2 channels=4 node=0,1", "");
 	if (ret)
 		tap_bail("the modules do not load: %s", strerror(-ret));
-	moved(FEW, by);
+	moved(FEW, false, by);
 	for (int to = 0; to < 2; to++)
 		tap_ok(by[to][to] && !by[to][!to],
 		       "few pages to node %d: %llu descriptors there, %llu on the other node",
 		       to, by[to][to], by[to][!to]);
 	tap_ok(!dma_stat("cross_node"), "none of them crosses");
-	/* Slow engines: room is what decides. */
-	file_write("/sys/module/amux_testdma/parameters/desc_ns", "3000000");
-	moved(MANY, by);
-	file_write("/sys/module/amux_testdma/parameters/desc_ns", "0");
+	/* Room is what decides. */
+	moved(MANY, true, by);
 	for (int to = 0; to < 2; to++)
 		tap_ok(by[to][to] && by[to][!to],
 		       "many pages to node %d: %llu descriptors there, %llu on the other node",
