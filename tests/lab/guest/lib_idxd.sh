@@ -2,25 +2,10 @@
 # shellcheck shell=sh
 #
 # lib_idxd.sh - for shell tests with the stock idxd driver on a device model.
-n=0
+. /t/lib_tap.sh
 dsa=/sys/bus/dsa/devices
 drivers=/sys/bus/dsa/drivers
 wqs="0 1 2 3"
-
-result()
-{
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-	fi
-}
-
-stat()
-{
-	sed -n "s/^$1 //p" /sys/kernel/debug/accelmux/stats
-}
 
 # becomes NAME VALUE [SECONDS]: does a number of accelmux come to be that?
 becomes()

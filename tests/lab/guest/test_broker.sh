@@ -4,21 +4,7 @@
 # The real broker on the real /dev/accelmux, with a user tenant beside real migrations: what
 # the policy grants is what goes by engine; a broker killed, stopped, or drained costs the
 # migrations nothing.
-n=0
-result()
-{
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-	fi
-}
-
-stat()
-{
-	sed -n "s/^$1 //p" /sys/kernel/debug/accelmux/stats
-}
+. /t/lib_tap.sh
 
 # moved: pages by engine while a load runs, and those that the engine was predicted to be too
 # slow for (in this guest it is software); false if its content went wrong

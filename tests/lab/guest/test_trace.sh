@@ -5,16 +5,7 @@
 # `accelmux trace record` beside migrations of every kind.  What is recorded must have the shape
 # of docs/kernel-replay.md.  AMUX_LAB_RECORD: record for longer, and leave the traces on
 # the disk as a tar archive (lab.sh record).
-n=0
-result()
-{
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-	fi
-}
+. /t/lib_tap.sh
 
 seconds=3 fresh=2
 [ -z "$AMUX_LAB_QUICK" ] || seconds=1
