@@ -26,6 +26,7 @@ static void channel_free(struct kref *ref)
 {
 	struct channel *c = container_of(ref, struct channel, ref);
 
+	put_device(c->name);
 	put_device(c->dev);
 	kfree_rcu(c, rcu); /* a callback may be leaving its lock just now */
 }
@@ -414,6 +415,7 @@ struct channel *channel_new(struct dma_chan *chan, u32 index, u32 engine)
 	kref_init(&c->ref);
 	c->chan = chan;
 	c->dev = get_device(chan->device->dev);
+	c->name = get_device(&chan->dev->device);
 	c->index = index;
 	c->engine = engine;
 	spin_lock_init(&c->lock);

@@ -13,7 +13,8 @@
  * A late DMA write must never reach a page in use, so QUARANTINED ends only by proof that the
  * hardware is quiet: the descriptor's own callback with a status other than ABORTED; a
  * terminate that the driver backs with device_synchronize(); or the driver being unbound from
- * the device (bus notifier).  A channel with a quarantined slot takes no new work.
+ * the device, or from the WQ that is the channel (bus notifiers).  A channel with a quarantined
+ * slot takes no new work.
  *
  *	held until the proof	so that
  *	destination folios	nobody is given the memory that may still be written

@@ -43,6 +43,7 @@ struct channel {
 	struct list_head list; /* in all_channels: has a client, or a quarantined slot */
 	struct dma_chan *chan; /* NULL once given back */
 	struct device *dev;    /* held by a reference */
+	struct device *name;   /* of the channel itself, in sysfs; held, too */
 	u32 index, engine;
 	spinlock_t lock;
 	bool closing;

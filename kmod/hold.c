@@ -244,14 +244,17 @@ int hold_release(u32 dev)
 	return 0;
 }
 
-/* The driver is gone from @dev: whatever was in flight there has ended. */
-static void device_proved(const struct device *dev)
+/*
+ * The driver is gone from @hw, or only (@part) from a WQ of it: whatever was in flight there has
+ * ended.  A WQ's channel is one that is not registered any more.
+ */
+static void device_proved(const struct device *hw, bool part)
 {
 	struct channel *c;
 
 	percpu_down_read(&channel_table);
 	list_for_each_entry(c, &all_channels, list)
-		if (c->dev == dev && !c->chan)
+		if (c->dev == hw && !c->chan && !(part && device_is_registered(c->name)))
 			channel_proved(c);
 	percpu_up_read(&channel_table);
 }
@@ -279,9 +282,8 @@ static int bus_event(struct notifier_block *nb, unsigned long event, void *arg)
 	} else {
 		l = leaving_find(dev);
 		hw = l ? l->hw : dev->bus != dsa_bus ? dev : NULL;
-		/* Of a WQ that is gone nothing follows for the others. */
-		if (hw && (hw == dev || hw == dev->parent))
-			device_proved(hw);
+		if (hw)
+			device_proved(hw, hw != dev && hw != dev->parent);
 		if (l)
 			*l = (struct leaving){};
 	}
