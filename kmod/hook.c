@@ -171,7 +171,6 @@ static int target_find(struct target *t)
 	for (off = 0; off <= 4; off += 4) {
 		if (!ftrace_set_filter_ip(&t->ops, at + off, 0, 0)) {
 			t->site = at + off;
-			ftrace_free_filter(&t->ops); /* nothing remains of a look */
 			return 0;
 		}
 	}
@@ -185,11 +184,7 @@ static int target_on(struct target *t)
 
 	if (t->on)
 		return 0;
-	ret = ftrace_set_filter_ip(&t->ops, t->site, 0, 0);
-	if (!ret)
-		ret = register_ftrace_function(&t->ops);
-	if (ret)
-		ftrace_free_filter(&t->ops);
+	ret = register_ftrace_function(&t->ops);
 	if (ret == -EBUSY)
 		pr_err("%s is redirected by somebody else already (a livepatch?): remove that "
 		       "first\n",
@@ -202,10 +197,8 @@ static int target_on(struct target *t)
 
 static void target_off(struct target *t)
 {
-	if (t->on) {
+	if (t->on)
 		unregister_ftrace_function(&t->ops);
-		ftrace_free_filter(&t->ops);
-	}
 	t->on = false;
 }
 
@@ -230,6 +223,13 @@ static const struct proto protos[] = {
 	{ "folio_mc_copy", folio_mc_copy_proto },
 };
 
+/* Filters are set once and freed once: ftrace_free_filter() leaves its pointers dangling. */
+static void hook_forget(void)
+{
+	ftrace_free_filter(&migrate_pages_target.ops);
+	ftrace_free_filter(&folio_mc_copy_target.ops);
+}
+
 static int hook_probe(void)
 {
 	int ret;
@@ -246,8 +246,10 @@ static int hook_probe(void)
 		ret = target_find(&migrate_pages_target);
 	if (!ret)
 		ret = target_find(&folio_mc_copy_target);
-	if (ret)
+	if (ret) {
+		hook_forget();
 		return ret;
+	}
 	static_call_update(orig_migrate_pages,
 			   (migrate_pages_t *)(migrate_pages_target.site + MCOUNT_INSN_SIZE));
 	copy_set_original(folio_mc_copy_target.site + MCOUNT_INSN_SIZE);
@@ -288,6 +290,7 @@ static void hook_stop(void)
 const struct migrate_provider hook_provider = {
 	.name = "ftrace",
 	.probe = hook_probe,
+	.forget = hook_forget,
 	.start = hook_start,
 	.arm = hook_arm,
 	.stop = hook_stop,

@@ -58,7 +58,7 @@ static int __init accelmux_init(void)
 	batch_init();
 	ret = stats_init();
 	if (ret)
-		return ret;
+		goto forget;
 	ret = grant_init();
 	if (ret)
 		goto stats;
@@ -97,6 +97,9 @@ grant:
 	grant_exit();
 stats:
 	stats_exit();
+forget:
+	if (chosen->forget)
+		chosen->forget();
 	return ret;
 }
 
@@ -112,6 +115,8 @@ static void __exit accelmux_exit(void)
 	context_exit();
 	grant_exit();
 	stats_exit();
+	if (provider->forget)
+		provider->forget();
 }
 
 module_init(accelmux_init);

@@ -18,6 +18,8 @@ struct migrate_provider {
 	const char *name;
 	/* Check that this kernel is one the provider understands; says why not in one line. */
 	int (*probe)(void);
+	/* Undo a probe that went well, last of all: NULL if there is nothing. */
+	void (*forget)(void);
 	int (*start)(void);
 	/*
 	 * Whether batches are to be looked at: armed while a grant may allow something, or
