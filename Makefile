@@ -23,7 +23,7 @@ VERSION := $(shell cat VERSION)
 SOMAJOR := 0
 
 PKGS_CLIENT :=
-PKGS_BROKER := libuv jansson libmicrohttpd inih numa
+PKGS_BROKER := libuv jansson libmicrohttpd inih numa libaccel-config
 PKGS_CLI    := jansson
 PKGS_CHECK  := check
 

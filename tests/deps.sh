@@ -31,6 +31,7 @@ table()
 	run	libmicrohttpd-dev	pc:libmicrohttpd	HTTP of the metrics
 	run	libinih-dev	pc:inih	configuration file
 	run	libnuma-dev	pc:numa	NUMA nodes
+	run	libaccel-config-dev	pc:libaccel-config	configures DSA devices
 	check	check	pc:check	unit tests
 	check	clang	cmd:clang	second compiler: both must build without a warning
 	check	prometheus	cmd:promtool	promtool judges the metrics
