@@ -9,6 +9,7 @@
 
 #include "channel_set.h"
 #include "hold.h"
+#include "idxd.h"
 
 #define RELEASE_MS 5000 /* for what is in flight, before it goes into quarantine */
 
@@ -24,75 +25,10 @@ static struct leaving {
 	const struct device *dev, *hw;
 } leaving[LEAVING_MAX];
 
-/*
- * A channel of idxd goes with its WQ, and a WQ with its driver on a bus of idxd's own: without
- * hearing of that one would be left with a channel that is freed memory.  Held from the first
- * time that there is such a bus.
- */
-extern const struct bus_type dsa_bus_type;
-static const struct bus_type *dsa_bus;
-
 static int bus_event(struct notifier_block *nb, unsigned long event, void *arg);
 static struct notifier_block pci_events = { .notifier_call = bus_event };
 static struct notifier_block platform_events = { .notifier_call = bus_event };
 static struct notifier_block dsa_events = { .notifier_call = bus_event };
-
-static void dsa_listen(void)
-{
-	if (dsa_bus)
-		return;
-	dsa_bus = symbol_get(dsa_bus_type);
-	if (dsa_bus && bus_register_notifier(dsa_bus, &dsa_events)) {
-		symbol_put(dsa_bus_type);
-		dsa_bus = NULL;
-	}
-}
-
-/*
- * Channels of idxd that were terminated: the driver has given their interrupt handle up, and they
- * answer nobody until their WQ is enabled anew, which makes another channel of it.  A reference
- * to each one's name in sysfs keeps its address from being another's.  Under control.
- */
-#define SPENT_MAX 64
-static struct device *spent[SPENT_MAX];
-
-static bool is_idxd(const struct device *dev)
-{
-	return !strcmp(dev_driver_string(dev), "idxd");
-}
-
-static bool is_spent(const struct dma_chan *chan)
-{
-	unsigned int i;
-
-	for (i = 0; i < SPENT_MAX; i++)
-		if (spent[i] == &chan->dev->device)
-			return true;
-	return false;
-}
-
-static void spent_add(struct dma_chan *chan)
-{
-	unsigned int i;
-
-	for (i = 0; i < SPENT_MAX; i++)
-		if (!spent[i]) {
-			spent[i] = get_device(&chan->dev->device);
-			return;
-		}
-}
-
-/* Those that are channels no more, or all of them. */
-static void spent_forget(bool all)
-{
-	unsigned int i;
-
-	for (i = 0; i < SPENT_MAX; i++)
-		if (spent[i] && (all || !device_is_registered(spent[i]))) {
-			put_device(spent[i]);
-			spent[i] = NULL;
-		}
-}
 
 static bool is_leaving(const struct device *hw)
 {
@@ -117,16 +53,7 @@ static struct leaving *leaving_find(const struct device *dev)
 /* The device whose channels go when the driver of @dev does; NULL: none. */
 static const struct device *hardware_of(const struct device *dev)
 {
-	const char *driver = dev->driver ? dev->driver->name : "";
-
-	if (dev->bus != dsa_bus)
-		return dev;
-	/* Of a WQ with a kernel client, of the whole device; WQs of user space are not ours. */
-	if (strcmp(driver, "dmaengine") && strcmp(driver, "idxd"))
-		return NULL;
-	while (dev && !dev_is_pci(dev))
-		dev = dev->parent;
-	return dev;
+	return idxd_on_bus(dev) ? idxd_hardware(dev) : dev;
 }
 
 static u32 pci_id_of(struct device *dev)
@@ -146,7 +73,7 @@ static bool channel_wanted(struct dma_chan *chan, void *arg)
 
 	/* Removal is heard of on these alone: others could not be given back in time. */
 	return (dev->bus == &pci_bus_type || dev->bus == &platform_bus_type) &&
-	       (dsa_bus || !is_idxd(dev)) && !is_leaving(dev) && !is_spent(chan) &&
+	       !is_leaving(dev) && idxd_usable(chan) &&
 	       (a->node < 0 || dev_to_node(dev) == a->node) &&
 	       (!a->pci_id || pci_id_of(dev) == a->pci_id) &&
 	       (!a->name[0] || !strcmp(a->name, dev_name(dev)));
@@ -163,8 +90,8 @@ int hold_acquire(struct amux_acquire *a)
 	dma_cap_zero(mask);
 	dma_cap_set(DMA_MEMCPY, mask);
 	mutex_lock(&control);
-	dsa_listen();
-	spent_forget(false);
+	idxd_listen(&dsa_events);
+	idxd_forget(false);
 	while (s->n < a->max_channels) {
 		chan = dma_request_channel(mask, channel_wanted, a);
 		if (!chan)
@@ -197,12 +124,11 @@ static void channel_close(struct channel *c)
 	channel_quarantine(c);
 	/*
 	 * Only a driver that waits for its hardware proves anything by terminating, and only
-	 * where there is something to prove: see spent.
+	 * where there is something to prove: see idxd.h.
 	 */
 	if (READ_ONCE(c->quarantined) && d->device_terminate_all && d->device_synchronize) {
 		quiet = !dmaengine_terminate_sync(c->chan);
-		if (is_idxd(c->dev))
-			spent_add(c->chan);
+		idxd_terminated(c->chan);
 	}
 	dma_release_channel(c->chan);
 	channel_closed(c, quiet);
@@ -281,7 +207,7 @@ static int bus_event(struct notifier_block *nb, unsigned long event, void *arg)
 			channels_release(i, hw);
 	} else {
 		l = leaving_find(dev);
-		hw = l ? l->hw : dev->bus != dsa_bus ? dev : NULL;
+		hw = l ? l->hw : idxd_on_bus(dev) ? NULL : dev;
 		if (hw)
 			device_proved(hw, hw != dev && hw != dev->parent);
 		if (l)
@@ -327,12 +253,8 @@ int hold_init(void)
 void hold_exit(void)
 {
 	hold_release(AMUX_DEV_ALL);
-	spent_forget(true);
-	if (dsa_bus) {
-		bus_unregister_notifier(dsa_bus, &dsa_events);
-		symbol_put(dsa_bus_type);
-		dsa_bus = NULL;
-	}
+	idxd_forget(true);
+	idxd_unlisten(&dsa_events);
 	bus_unregister_notifier(&platform_bus_type, &platform_events);
 	bus_unregister_notifier(&pci_bus_type, &pci_events);
 }
