@@ -107,19 +107,24 @@ int fault_set(const char *name, unsigned int value)
 	return file_write(path, text);
 }
 
-uint64_t fault_get(const char *name)
+uint64_t file_number(const char *path)
 {
-	char path[128];
 	unsigned long long v = 0;
-	FILE *f;
+	FILE *f = fopen(path, "r");
 
-	snprintf(path, sizeof(path), FAULTS "%s", name);
-	f = fopen(path, "r");
 	if (f && fscanf(f, "%llu", &v) != 1)
 		v = 0;
 	if (f)
 		fclose(f);
 	return v;
+}
+
+uint64_t fault_get(const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), FAULTS "%s", name);
+	return file_number(path);
 }
 
 bool dma_stat_becomes(const char *name, uint64_t value, unsigned int ms)

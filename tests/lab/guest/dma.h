@@ -22,6 +22,8 @@ void dma_unload_both(void);
 uint64_t dma_stat(const char *name);
 uint64_t dma_reason(const char *reason, unsigned int column);
 int file_write(const char *path, const char *text);
+/* The number that a file holds; 0: none. */
+uint64_t file_number(const char *path);
 int fault_set(const char *name, unsigned int value);
 uint64_t fault_get(const char *name);
 /* Wait until stat @name is @value, at most @ms. */

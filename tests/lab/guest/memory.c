@@ -122,20 +122,12 @@ int memory_make(struct memory *m, enum kind kind, size_t bytes, unsigned int bet
 	return ret;
 }
 
-static unsigned long ksm_number(const char *name)
+static uint64_t ksm_number(const char *name)
 {
 	char path[128];
-	unsigned long n = 0;
-	FILE *f;
 
 	snprintf(path, sizeof(path), KSM "%s", name);
-	f = fopen(path, "r");
-
-	if (f && fscanf(f, "%lu", &n) != 1)
-		n = 0;
-	if (f)
-		fclose(f);
-	return n;
+	return file_number(path);
 }
 
 /* Half of the pages are twins of others (pages.c). */
@@ -158,7 +150,7 @@ static int ksm_merge(struct memory *m)
 						    "pages_unshared", "pages_volatile",
 						    "pages_skipped",  "full_scans" };
 		for (size_t i = 0; i < sizeof(name) / sizeof(*name); i++)
-			printf("# %s %lu\n", name[i], ksm_number(name[i]));
+			printf("# %s %llu\n", name[i], (unsigned long long)ksm_number(name[i]));
 		return -ETIMEDOUT;
 	}
 	return 0;
