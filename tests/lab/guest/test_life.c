@@ -29,6 +29,14 @@ static void *mover(void *arg)
 	return NULL;
 }
 
+/* On a slow kernel a batch takes longer than any fixed pause. */
+static void work_wait(void)
+{
+	dma_stat_becomes("armed", 1, 10000);
+	for (int i = 0; i < 200 && !dma_stat("engine_pages"); i++)
+		sleep_ms(50);
+}
+
 int main(int argc, char **argv)
 {
 	const char *given = getenv("AMUX_LAB_ROUNDS");
@@ -57,7 +65,7 @@ int main(int argc, char **argv)
 			break;
 		/* In all stages: without channels yet, when they come, at work. */
 		if (i % 4 == 3)
-			dma_stat_becomes("armed", 1, 3000);
+			work_wait();
 		sleep_ms(i % 4 * 30);
 		engine += dma_stat("engine_pages");
 		for (int k = 0; k < 100; k++) {
