@@ -24,7 +24,7 @@
 #define BLOCKS "/sys/devices/system/memory/"
 
 #define BLOCKS_MAX 64
-#define OFFLINE_S  5 /* then what cannot be moved away stays */
+#define OFFLINE_S  20 /* then what cannot be moved away stays */
 
 static uint64_t block_frames; /* page frames of a memory block */
 static bool block_good[BLOCKS_MAX];
