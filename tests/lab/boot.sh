@@ -128,6 +128,7 @@ boot()
 		memory=memory-backend-memfd,share=on # a device model maps it
 		models_start "$run" "$3"
 	fi
+	qemu_status=0
 	# Node 1 has no CPU and is slower: a lower memory tier, so that demotion has a target.
 	# shellcheck disable=SC2086 # options
 	timeout -k 10 "${AMUX_LAB_TIMEOUT:-600}" chroot "$AMUX_LAB_DIR/root" qemu-system-x86_64 \
@@ -142,8 +143,7 @@ boot()
 		-serial file:$r/console.log -serial file:$r/tap.log $device_options \
 		-kernel $r/kernel -initrd $r/initrd.gz \
 		-append "console=ttyS0 panic=-1 nokaslr oops=panic hung_task_panic=0 kasan_multi_shot $2" \
-		>"$out/qemu.log" 2>&1 </dev/null
-	qemu_status=$?
+		>"$out/qemu.log" 2>&1 </dev/null || qemu_status=$?
 	for pid in $models; do
 		kill "$pid" 2>/dev/null || :
 		wait "$pid" 2>/dev/null || :
