@@ -59,6 +59,8 @@ int cli_doctor(const struct cli *cli)
 			code = print_json(r);
 		else
 			print(r);
+		/* The last line is last where both streams go to one place. */
+		fflush(stdout);
 		if (!code && r->count[DOCTOR_BAD])
 			code = cli_fail(CLI_FAILED, "doctor: %u bad, %u to be warned of",
 					r->count[DOCTOR_BAD], r->count[DOCTOR_WARN]);

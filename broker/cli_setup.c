@@ -111,11 +111,12 @@ static int options(struct setup *s)
 		if (code)
 			return code;
 	}
-	if (s->undo && (s->dry_run || s->load || s->replace || s->layout.kernel_only ||
-			s->layout.user || s->group))
+	if (s->undo &&
+	    (s->dry_run || s->load || s->layout.kernel_only || s->layout.user || s->group))
 		return cli_fail(
 			CLI_USAGE,
-			"setup --undo: expected at most --devices and --save beside it");
+			"setup --undo: expected at most --devices, --replace and --save "
+			"beside it");
 	if (s->load &&
 	    (s->save || s->layout.devices || s->layout.kernel_only || s->layout.user))
 		return cli_fail(CLI_USAGE, "setup --load: expected at most --dry-run, "
@@ -368,7 +369,7 @@ static int undo_check(struct setup *s, char *err, size_t errlen)
 		if (!dev || !selected(s, plan->name))
 			continue;
 		n++;
-		rc = layout_use_check(dev, &plan, 1, false, err, errlen);
+		rc = layout_use_check(dev, &plan, 1, s->replace, err, errlen);
 		if (rc)
 			return rc;
 	}

@@ -62,12 +62,12 @@ static int device_plan(const struct idxd_device *dev, const struct layout_option
 	bool user;
 
 	if (!dev->configurable)
-		return fail(-EINVAL, err, errlen,
+		return fail(-EOPNOTSUPP, err, errlen,
 			    "%s: expected a device whose WQs can be configured; its firmware "
 			    "(or hypervisor) gave it a fixed configuration",
 			    dev->name);
 	if (opt->user && !dev->pasid)
-		return fail(-EINVAL, err, errlen,
+		return fail(-EOPNOTSUPP, err, errlen,
 			    "%s: user WQs need an IOMMU that translates by PASID: boot with "
 			    "intel_iommu=on,sm_on, or give --kernel-only",
 			    dev->name);
@@ -75,14 +75,14 @@ static int device_plan(const struct idxd_device *dev, const struct layout_option
 	each = user ? 2 : 1;
 	groups = min(min(dev->n_engines, dev->max_groups), dev->n_wqs / each);
 	if (!groups)
-		return fail(-EINVAL, err, errlen,
+		return fail(-EOPNOTSUPP, err, errlen,
 			    "%s: %u engines, %u groups, %u WQs: expected at least one of each, "
 			    "and %u WQ%s%s",
 			    dev->name, dev->n_engines, dev->max_groups, dev->n_wqs, each,
 			    each > 1 ? "s" : "", user ? " (or give --kernel-only)" : "");
 	size = dev->max_wq_size / (groups * each);
 	if (!size)
-		return fail(-EINVAL, err, errlen,
+		return fail(-EOPNOTSUPP, err, errlen,
 			    "%s: %u WQ entries: expected at least one for each of %u WQs",
 			    dev->name, dev->max_wq_size, groups * each);
 	*out = *dev;

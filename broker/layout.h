@@ -32,7 +32,10 @@ struct layout_options {
 	enum layout_user user;
 };
 
-/* Plan into @out.  -EINVAL, or -ENODEV, and one line in @err. */
+/*
+ * Plan into @out.  -EINVAL: the options; -ENODEV: no such device; -EOPNOTSUPP: a device that
+ * cannot; and one line in @err.
+ */
 int layout_plan(const struct idxd_host *host, const struct layout_options *opt,
 		struct idxd_host *out, char *err, size_t errlen);
 

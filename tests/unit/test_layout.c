@@ -109,7 +109,7 @@ START_TEST(plan_without_pasid)
 	is_wq(&plan.device[0], 0, IDXD_TYPE_KERNEL, 0, 64, 8);
 	is_wq(&plan.device[0], 4, IDXD_TYPE_NONE, -1, 0, 0);
 	ck_assert_int_eq(make((struct layout_options){ .user = LAYOUT_USER_DEDICATED }),
-			 -EINVAL);
+			 -EOPNOTSUPP);
 	ck_assert_ptr_nonnull(strstr(err, "dsa0: user WQs need an IOMMU"));
 }
 END_TEST
@@ -153,7 +153,7 @@ START_TEST(plan_too_small)
 {
 	reset();
 	add(0, too_small[_i].engines, too_small[_i].wqs, too_small[_i].entries, true);
-	ck_assert_int_eq(make((struct layout_options){ 0 }), -EINVAL);
+	ck_assert_int_eq(make((struct layout_options){ 0 }), -EOPNOTSUPP);
 	ck_assert_msg(strstr(err, too_small[_i].word), "%s", err);
 }
 END_TEST
@@ -185,7 +185,7 @@ START_TEST(plan_devices)
 				 wrong[i].rc);
 		ck_assert_msg(strstr(err, wrong[i].word), "%s: %s", wrong[i].list, err);
 	}
-	ck_assert_int_eq(make((struct layout_options){ 0 }), -EINVAL);
+	ck_assert_int_eq(make((struct layout_options){ 0 }), -EOPNOTSUPP);
 	ck_assert_ptr_nonnull(strstr(err, "dsa2: expected a device whose WQs"));
 	ck_assert_int_eq(make((struct layout_options){ .kernel_only = true,
 						       .user = LAYOUT_USER_SHARED }),
