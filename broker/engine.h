@@ -31,17 +31,18 @@ enum engine_wq { ENGINE_WQ_KERNEL = 0, ENGINE_WQ_USER, ENGINE_WQS };
 #define DEVICE_CAP_CPU	    (1u << 0) /* the engines burn host CPU time */
 #define DEVICE_CAP_MODEL    (1u << 1) /* time is modelled; rates are scaled */
 #define DEVICE_CAP_BLOCKING (1u << 2) /* progress() must be called for anything to happen */
+#define DEVICE_CAP_USER	    (1u << 3) /* its kernel WQs are not this process's: not counted */
 
 struct device;
 
 struct engine_stats {
 	uint64_t descriptors[ENGINE_WQS]; /* completed */
 	uint64_t bytes[ENGINE_WQS];
-	uint64_t busy_ns; /* real or modelled time with a descriptor in service */
+	uint64_t busy_ns;	   /* real or modelled time with a descriptor in service */
 	uint64_t full[ENGINE_WQS]; /* submissions refused: WQ full */
-	uint64_t partial; /* page faults: completed in part */
+	uint64_t partial;	   /* page faults: completed in part */
 	uint64_t errors;
-	uint64_t cpu_ns; /* CPU time burnt, where DEVICE_CAP_CPU */
+	uint64_t cpu_ns;		  /* CPU time burnt, where DEVICE_CAP_CPU */
 	uint64_t status[ENGINE_STATUSES]; /* errors and faults by status, where they are told */
 };
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "clock.h"
 #include "outage.h"
@@ -53,6 +54,9 @@ int sched_init(struct sched *s, struct device *const *dev, unsigned int n,
 	if (posix_memalign((void **)&s->chunks, 64, total * sizeof(*s->chunks)))
 		return -ENOMEM;
 	memset(s->chunks, 0, total * sizeof(*s->chunks));
+	/* Devices write records here by themselves: best not where a page may be missing. */
+	if (n && dev[0]->ops->completed)
+		(void)mlock(s->chunks, total * sizeof(*s->chunks));
 	list_init(&s->free);
 	list_init(&s->active);
 	list_init(&s->stalled);
