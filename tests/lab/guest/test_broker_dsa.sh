@@ -30,13 +30,22 @@ conf()
 	END
 }
 
+# user_wq WQ MODE
+user_wq()
+{
+	threshold=
+	[ "$2" = dedicated ] || threshold=8
+	# shellcheck disable=SC2086 # none or one
+	wq_configure 0."$1" "$1" "$2" 16 user $threshold
+}
+
 # layout MODE: engine 0 with WQ 0, engine 1 with WQ 1, both of users and of MODE; WQs 4 and 5 of
 # the kernel in the same groups
 layout()
 {
 	[ ! -e $drivers/idxd/dsa0 ] || echo dsa0 >$drivers/idxd/unbind
 	for i in 0 1; do
-		wq_configure 0.$i $i "$1" 16 user 8 && wq_configure 0.$((i + 4)) $i dedicated 16 kernel ||
+		user_wq $i "$1" && wq_configure 0.$((i + 4)) $i dedicated 16 kernel ||
 			return 1
 	done
 	device_enable && for i in 0 1; do
@@ -44,10 +53,11 @@ layout()
 	done
 }
 
-# wq_again MODE: WQ 1, which was disabled, enabled
+# wq_again: WQ 1, which was disabled and keeps its size and its group, enabled
 wq_again()
 {
-	wq_configure 0.1 1 "$1" 16 user 8 && wq_enable 0.1 user
+	cd $dsa/dsa0/wq0.1 && echo dedicated >mode && echo 10 >priority && echo user >type &&
+		echo user1 >name && echo user >driver_name && cd / && wq_enable 0.1 user
 }
 
 broker_start()
@@ -72,7 +82,7 @@ broker_end()
 metric()
 {
 	wget -q -O - http://127.0.0.1:9437/metrics | awk -v name="accelmux_$1{" -v what="${2:-}" \
-		'index($1, name) == 1 && index($1, what) { sum += $2 } END { print sum + 0 }'
+		'index($1, name) == 1 && (what == "" || index($1, what)) { sum += $2 } END { print sum + 0 }'
 }
 
 # metric_becomes NAME WHAT VALUE [SECONDS]
@@ -216,7 +226,7 @@ sleep 1
 result $? "the other goes on"
 accelmux devices | grep -q down
 result $? "accelmux devices says so"
-wq_again dedicated && metric_becomes engine_up 'engine="1"' 1
+wq_again && metric_becomes engine_up 'engine="1"' 1
 result $? "enabled again, it is up: $(grep 'up again' /tmp/broker.log | tail -n 1)"
 bench_end
 result $? "the tenant: $(said)"
