@@ -305,7 +305,8 @@ broker_end
 result $? "the broker ends with 0"
 log
 
-insmod /m/accelmux.ko timeout_ms=10000 && conf movdir64b device:/dev/accelmux && broker_start
+# A reset brings back user WQs alone: kernel WQs anew.
+layout dedicated && insmod /m/accelmux.ko timeout_ms=10000 && conf movdir64b device:/dev/accelmux && broker_start
 result $? "with the module: $(channels) channels"
 [ "$(channels)" = 2 ] && bench_start 4 --size 64K && moved 3 8 && [ "$by_engine" -gt 0 ]
 good=$?
