@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
-#include <numa.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,10 +14,10 @@
 #include "broker_state.h"
 #include "clock.h"
 #include "control.h"
+#include "dsa_watch.h"
 #include "fault_fixup.h"
 #include "http.h"
 #include "replay.h"
-#include "soft.h"
 
 /* ------------------------------------------------------------------- shutdown */
 
@@ -91,50 +90,6 @@ void broker_stop(struct broker *b)
 
 /* -------------------------------------------------------------------- bring-up */
 
-/* libnuma fills its table of a node's CPUs at the first use, without a lock: before threads
- * that ask for the node at the same time exist. */
-static void node_learn(int id)
-{
-	struct bitmask *cpus;
-
-	if (numa_available() < 0)
-		return;
-	cpus = numa_allocate_cpumask();
-	numa_node_to_cpus(id, cpus);
-	numa_free_cpumask(cpus);
-}
-
-static int nodes_open(struct broker *b, char *err, size_t errlen)
-{
-	const struct config *cfg = &b->cfg;
-	int max = numa_available() < 0 ? 0 : numa_max_node();
-
-	for (int id = 0; id <= max && b->n_nodes < TENANT_NODES; id++) {
-		struct node *node = &b->nodes[b->n_nodes];
-		struct soft_config soft = cfg->soft;
-
-		if (numa_available() >= 0 &&
-		    !numa_bitmask_isbitset(numa_all_nodes_ptr, (unsigned int)id))
-			continue;
-		b->n_nodes++;
-		soft.node = id;
-		node_learn(id);
-		for (unsigned int d = 0; d < cfg->devices; d++) {
-			int ret = soft_open(&node->devices[d], d, &soft);
-
-			if (ret) {
-				snprintf(err, errlen, "soft%u on node %d: cannot open: %s", d,
-					 id, strerror(-ret));
-				return ret;
-			}
-			snprintf(node->devices[d].name, sizeof(node->devices[d].name), "soft%u",
-				 (b->n_nodes - 1) * cfg->devices + d);
-			node->n_devices++;
-		}
-	}
-	return 0;
-}
-
 /* The module's end: the grant stands there before the kernel is told to read it. */
 static int kmod_open(struct broker *b, struct device *const *dev, char *err, size_t errlen)
 {
@@ -158,7 +113,7 @@ static int kernel_open(struct broker *b, char *err, size_t errlen)
 	struct replay_config rc = {
 		.loop = b->cfg.replay_loop,
 		.verify = b->cfg.replay_verify,
-		.time_scale = b->cfg.soft.model ? b->cfg.soft.time_scale : 1,
+		.time_scale = config_time_scale(&b->cfg),
 	};
 	struct replay_notify notify = { mux_ring, &b->mux[0] };
 	struct device *dev[AMUX_POLICY_DEVS];
@@ -171,7 +126,7 @@ static int kernel_open(struct broker *b, char *err, size_t errlen)
 	if (strncmp(b->cfg.kernel, "replay:", 7))
 		return 0;
 	rc.path = b->cfg.kernel + 7;
-	rc.cpu_bps = b->cfg.soft.model ? b->cfg.cpu_bps / rc.time_scale : 0;
+	rc.cpu_bps = config_modelled(&b->cfg) ? b->cfg.cpu_bps / rc.time_scale : 0;
 	b->grant_map = mmap(NULL, AMUX_GRANT_MAP_BYTES, PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (b->grant_map == MAP_FAILED) {
@@ -194,9 +149,8 @@ static int muxes_open(struct broker *b, char *err, size_t errlen)
 
 		for (unsigned int d = 0; d < node->n_devices; d++)
 			dev[d] = &node->devices[d];
-		ret = mux_open(&b->mux[i], node->n_devices ? dev[0]->node : 0, dev,
-			       node->n_devices, &b->cfg, !i && b->grant_map ? &b->grant : NULL,
-			       &b->outbox);
+		ret = mux_open(&b->mux[i], node->id, dev, node->n_devices, &b->cfg,
+			       !i && b->grant_map ? &b->grant : NULL, &b->outbox);
 		if (ret) {
 			snprintf(err, errlen, "mux thread %u: cannot set up: %s", i,
 				 strerror(-ret));
@@ -205,6 +159,22 @@ static int muxes_open(struct broker *b, char *err, size_t errlen)
 		b->host.n_mux++;
 	}
 	return 0;
+}
+
+/* Real engines can be lost and found. */
+static int watch_open(struct broker *b, char *err, size_t errlen)
+{
+	struct device *dev[IDXD_DEVICES];
+	unsigned int n = nodes_devices(b->nodes, b->n_nodes, dev, IDXD_DEVICES);
+	int ret;
+
+	if (b->cfg.engine != CONFIG_DSA)
+		return 0;
+	ret = dsa_watch_start(&b->watch, &b->loop, dev, n, b->kmod.map ? &b->kmod : NULL,
+			      b->nodes[0].n_devices);
+	if (ret)
+		snprintf(err, errlen, "out of memory");
+	return ret;
 }
 
 /* Does somebody answer there?  A dead broker's socket refuses. */
@@ -264,7 +234,7 @@ int broker_open(struct broker **out, const struct config *cfg, const char *path,
 	ret = server_open(&b->server, &b->loop, &b->host, cfg->socket, err, errlen);
 	if (ret)
 		goto err;
-	ret = nodes_open(b, err, errlen);
+	ret = nodes_open(b->nodes, &b->n_nodes, &b->cfg, err, errlen);
 	if (ret)
 		goto err;
 	ret = -ENOMEM;
@@ -276,6 +246,9 @@ int broker_open(struct broker **out, const struct config *cfg, const char *path,
 	if (ret)
 		goto err;
 	ret = muxes_open(b, err, errlen);
+	if (ret)
+		goto err;
+	ret = watch_open(b, err, errlen);
 	if (ret)
 		goto err;
 	/* server_open() holds the lock of this session socket; the control socket may still be
@@ -367,14 +340,13 @@ void broker_close(struct broker *b)
 		mail->done(mail); /* changes that were asked for in the last moment */
 	if (b->replay)
 		replay_close(b->replay);
+	dsa_watch_stop(b->watch);
 	if (b->kmod.map)
 		kmod_link_close(&b->kmod);
 	else if (b->grant_map)
 		munmap(b->grant_map, AMUX_GRANT_MAP_BYTES);
 	free(b->mux);
-	for (unsigned int i = 0; i < b->n_nodes; i++)
-		for (unsigned int d = 0; d < b->nodes[i].n_devices; d++)
-			b->nodes[i].devices[d].ops->close(&b->nodes[i].devices[d]);
+	nodes_close(b->nodes, b->n_nodes);
 	uv_run(&b->loop, UV_RUN_NOWAIT);
 	uv_walk(&b->loop, handle_close, NULL);
 	while (uv_loop_close(&b->loop) == UV_EBUSY)

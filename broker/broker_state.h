@@ -10,16 +10,13 @@
 
 #include "grant.h"
 #include "kmod_link.h"
+#include "nodes.h"
 #include "server.h"
 
 #define BROKER_SIGNALS 3
 
-struct node {
-	struct device devices[AMUX_POLICY_DEVS];
-	unsigned int n_devices;
-};
-
 struct control;
+struct dsa_watch;
 struct http;
 struct replay;
 
@@ -47,6 +44,7 @@ struct broker {
 	struct grant_link grant;
 	struct kmod_link kmod;
 	struct replay *replay;
+	struct dsa_watch *watch; /* NULL unless engine = dsa */
 
 	unsigned int policy; /* index in amux_policies[] */
 	uint64_t values[AMUX_POLICY_PARAMS];

@@ -165,7 +165,8 @@ static void print_devices(const json_t *devices)
 			errors += cli_int(e, "errors");
 			json_array_foreach(json_object_get(e, "wqs"), w, wq)
 			{
-				bytes[w & 1] += cli_int(wq, "bytes");
+				bytes[!strcmp(cli_string(wq, "wq"), "user")] +=
+					cli_int(wq, "bytes");
 				full += cli_int(wq, "full");
 			}
 		}
@@ -269,8 +270,8 @@ static void print_engines(const json_t *devices)
 {
 	static const char *const head[] = { "DEVICE",  "ENGINE",   "BUSY",  "WQ",
 					    "ENTRIES", "PRIORITY", "BYTES", "DESCRIPTORS",
-					    "WQ FULL", "ERRORS",   "CPU" };
-	struct cli_table *t = cli_table("lrrlrrrrrrr");
+					    "WQ FULL", "ERRORS",   "CPU",   "STATE" };
+	struct cli_table *t = cli_table("lrrlrrrrrrrl");
 	const json_t *d, *e, *wq;
 	char buf[CLI_CELL];
 	size_t i, j, w;
@@ -298,12 +299,13 @@ static void print_engines(const json_t *devices)
 				cli_cell(t, "%llu", (unsigned long long)cli_int(wq, "full"));
 				cli_cell(t, "%llu", (unsigned long long)cli_int(e, "errors"));
 				cli_cell(t, "%s", cli_time(buf, cli_int(e, "cpu_ns")));
+				cli_cell(t, "%s", cli_string(e, "state"));
 			}
 		}
 	}
 	cli_table_print(t);
-	puts("BUSY is the average since the start; BUSY, ERRORS and CPU are the engine's, not "
-	     "the WQ's.");
+	puts("BUSY is the average since the start; BUSY, ERRORS, CPU and STATE are the "
+	     "engine's, not the WQ's.");
 }
 
 int cli_devices(const struct cli *cli)

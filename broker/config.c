@@ -49,6 +49,7 @@ static const struct key keys[] = {
 	{ "broker", "control", KEY_PATH, FIELD(control), false, 0, 0, 0 },
 	{ "broker", "metrics", KEY_OTHER, FIELD(metrics_addr), false, 0, 0, 0 },
 	{ "broker", "policy", KEY_OTHER, FIELD(policy), true, 0, 0, 0 },
+	{ "broker", "engine", KEY_OTHER, FIELD(engine), false, 0, 0, 0 },
 	{ "broker", "kernel", KEY_OTHER, FIELD(kernel), false, 0, 0, 0 },
 	{ "broker", "replay_loop", KEY_BOOL, FIELD(replay_loop), false, 0, 0, 0 },
 	{ "broker", "replay_verify", KEY_BOOL, FIELD(replay_verify), false, 0, 0, 0 },
@@ -91,6 +92,17 @@ static const struct key keys[] = {
 	{ "soft", "engine_rate", KEY_U64, FIELD(soft.engine_bps), false, AMUX_UNIT_BPS, 1000000,
 	  1000000000000 },
 	{ "soft", "fabric_rate", KEY_U64, FIELD(soft.fabric_bps), false, AMUX_UNIT_BPS, 1000000,
+	  1000000000000 },
+	{ "dsa", "submit", KEY_OTHER, FIELD(dsa.submit), false, 0, 0, 0 },
+	{ "dsa", "prefault", KEY_BOOL, FIELD(dsa.prefault), true, 0, 0, 0 },
+	{ "dsa", "timeout", KEY_U64, FIELD(dsa.timeout_ns), false, AMUX_UNIT_NS, 1000000,
+	  3600 * 1000000000ull },
+	{ "dsa", "time_scale", KEY_U64, FIELD(dsa.time_scale), false, AMUX_UNIT_COUNT, 1,
+	  100000 },
+	{ "dsa", "desc_time", KEY_U64, FIELD(dsa.desc_ns), false, AMUX_UNIT_NS, 0, 1000000 },
+	{ "dsa", "engine_rate", KEY_U64, FIELD(dsa.engine_bps), false, AMUX_UNIT_BPS, 1000000,
+	  1000000000000 },
+	{ "dsa", "fabric_rate", KEY_U64, FIELD(dsa.fabric_bps), false, AMUX_UNIT_BPS, 1000000,
 	  1000000000000 },
 };
 
@@ -167,8 +179,21 @@ void config_default(struct config *cfg)
 	cfg->max_tenant_bytes = UINT64_MAX;
 	cfg->devices = 1;
 	soft_config_default(&cfg->soft);
+	dsa_config_default(&cfg->dsa);
 	for (unsigned int i = 0; i < CONFIG_POLICIES && amux_policies[i]; i++)
 		policy_defaults(amux_policies[i], cfg->policy_values[i]);
+}
+
+bool config_modelled(const struct config *cfg)
+{
+	return cfg->engine == CONFIG_DSA ? cfg->dsa.time_scale > 1 : cfg->soft.model;
+}
+
+uint64_t config_time_scale(const struct config *cfg)
+{
+	if (!config_modelled(cfg))
+		return 1;
+	return cfg->engine == CONFIG_DSA ? cfg->dsa.time_scale : cfg->soft.time_scale;
 }
 
 int config_policy_index(const char *name)
@@ -303,7 +328,8 @@ static int set_kernel(struct config *cfg, const char *value, const char *dir, ch
 		return parse_string(value, cfg->kernel, sizeof(cfg->kernel), "a source", err,
 				    errlen);
 	if (!strncmp(value, "device:", 7) && value[7] != '/')
-		return fail(err, errlen, "'%s': expected device:/dev/accelmux, a whole path", value);
+		return fail(err, errlen, "'%s': expected device:/dev/accelmux, a whole path",
+			    value);
 	if ((strncmp(value, "replay:", 7) && strncmp(value, "device:", 7)) || !value[7])
 		return fail(err, errlen,
 			    "'%s': expected none, device:/dev/accelmux or replay:FILE", value);
@@ -317,6 +343,24 @@ static int set_kernel(struct config *cfg, const char *value, const char *dir, ch
 		return fail(err, errlen, "'%s': expected a path of at most %zu characters",
 			    value, sizeof(cfg->kernel) - sizeof("replay:"));
 	return 0;
+}
+
+/* One of @n words, as its number. */
+static int set_choice(const char *value, const char *const *words, uint32_t n, uint32_t *out,
+		      char *err, size_t errlen)
+{
+	char known[80] = "";
+	size_t used = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		if (!strcmp(value, words[i])) {
+			*out = i;
+			return 0;
+		}
+		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s",
+					 i ? ", " : "", words[i]);
+	}
+	return fail(err, errlen, "'%s': expected one of: %s", value, known);
 }
 
 static int set_policy(struct config *cfg, const char *value, char *err, size_t errlen)
@@ -357,6 +401,13 @@ static int set_metrics(struct config *cfg, const char *value, char *err, size_t 
 static int key_other(const struct key *k, struct config *cfg, const char *value,
 		     const char *dir, char *err, size_t errlen)
 {
+	static const char *const engines[] = { "soft", "dsa" };
+
+	if (!strcmp(k->name, "engine"))
+		return set_choice(value, engines, 2, &cfg->engine, err, errlen);
+	if (!strcmp(k->name, "submit"))
+		return set_choice(value, dsa_submit_names, DSA_WRITE + 1, &cfg->dsa.submit, err,
+				  errlen);
 	if (!strcmp(k->name, "kernel"))
 		return set_kernel(cfg, value, dir, err, errlen);
 	if (!strcmp(k->name, "policy"))
@@ -483,7 +534,7 @@ static const struct key *find_key(const struct key *table, size_t n, const char 
 /* Judge a section's header; makes the tenant it names. */
 static int enter_section(struct config *cfg, const char *section, char *err, size_t errlen)
 {
-	if (!strcmp(section, "broker") || !strcmp(section, "soft"))
+	if (!strcmp(section, "broker") || !strcmp(section, "soft") || !strcmp(section, "dsa"))
 		return 0;
 	if (!strncmp(section, "tenant ", 7))
 		return tenant_get(cfg, section + 7, err, errlen) ? 0 : -EINVAL;
@@ -496,9 +547,10 @@ static int enter_section(struct config *cfg, const char *section, char *err, siz
 		set_policy(cfg, section + 7, why, sizeof(why));
 		return fail(err, errlen, "[%s]: %s", section, why);
 	}
-	return fail(err, errlen,
-		    "[%s]: expected one of: [broker], [soft], [policy NAME], [tenant NAME]",
-		    section);
+	return fail(
+		err, errlen,
+		"[%s]: expected one of: [broker], [soft], [dsa], [policy NAME], [tenant NAME]",
+		section);
 }
 
 /* Set one key.  @dir: what a relative path is relative to, NULL for the working directory. */
@@ -776,6 +828,16 @@ int config_check(const struct config *cfg, char *err, size_t errlen)
 			err, errlen,
 			"[broker] own_core = on with [soft] model = on: expected one of them "
 			"off (a modelled device is no CPU)");
+	if (cfg->engine == CONFIG_DSA && cfg->soft.model)
+		return fail(
+			err, errlen,
+			"[soft] model = on with [broker] engine = dsa: expected one of them "
+			"otherwise");
+	if (cfg->engine == CONFIG_DSA && !strncmp(cfg->kernel, "replay:", 7))
+		return fail(err, errlen,
+			    "[broker] kernel = '%s' with engine = dsa: expected none or "
+			    "device:/dev/accelmux (the kernel WQs are the kernel's)",
+			    cfg->kernel);
 	for (unsigned int i = 0; i < CONFIG_POLICIES && amux_policies[i]; i++) {
 		rc = policy_check(amux_policies[i], cfg->policy_values[i], why, sizeof(why));
 		if (rc)

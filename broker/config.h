@@ -11,6 +11,7 @@
 
 #include <sys/socket.h>
 
+#include "dsa.h"
 #include "param.h"
 #include "soft.h"
 
@@ -39,8 +40,12 @@ struct config_tenant {
 	uint64_t limit_bps;	      /* AMUX_BPS_MAX: none */
 };
 
+/* [broker] engine */
+enum config_engine { CONFIG_SOFT = 0, CONFIG_DSA };
+
 struct config {
 	/* [broker] */
+	uint32_t engine;       /* enum config_engine */
 	char socket[108];      /* session socket */
 	char control[108];     /* control socket */
 	char metrics_addr[64]; /* "127.0.0.1:9437", "" : off */
@@ -58,6 +63,8 @@ struct config {
 	unsigned int devices; /* per node */
 	struct soft_config soft;
 	uint64_t time_scale_given; /* 0: not given, soft.time_scale is the default */
+	/* [dsa] */
+	struct dsa_config dsa;
 	/* [policy NAME]: parameters by policy, in the order of amux_policies[] */
 	uint64_t policy_values[CONFIG_POLICIES][AMUX_POLICY_PARAMS];
 	/* [tenant NAME] */
@@ -85,6 +92,10 @@ int config_check(const struct config *cfg, char *err, size_t errlen);
 
 /* May a running broker go from @a to @b?  -EINVAL and the key that needs a restart. */
 int config_reloadable(const struct config *a, const struct config *b, char *err, size_t errlen);
+
+/* How many times slower than real this host's engines are modelled to be; 1: they are not. */
+uint64_t config_time_scale(const struct config *cfg);
+bool config_modelled(const struct config *cfg);
 
 /* Index of @name in amux_policies[], or -ENOENT. */
 int config_policy_index(const char *name);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "conn.h"
+#include "nodes.h"
 
 /* A queue as the connection knows it, between MAIL_QUEUE_ADD and MAIL_QUEUE_REMOVE. */
 struct conn_queue {
@@ -215,6 +217,18 @@ static const char *hello_judge(const struct amux_msg_hello *m, char *buf, size_t
 	return buf[0] ? buf : NULL;
 }
 
+/* Who serves node @node: its own mux, else the nearest, the first of several. */
+static unsigned int node_index(const struct conn_host *h, uint32_t node)
+{
+	unsigned int best = 0;
+
+	for (unsigned int i = 0; i < h->n_mux && node <= INT_MAX; i++)
+		if (node_distance((int)node, h->mux[i].node) <
+		    node_distance((int)node, h->mux[best].node))
+			best = i;
+	return best;
+}
+
 static void conn_hello(struct conn *c, const struct amux_msg_hello *m)
 {
 	struct conn_host *h = c->host;
@@ -238,10 +252,7 @@ static void conn_hello(struct conn *c, const struct amux_msg_hello *m)
 		return;
 	}
 	memcpy(c->name, m->name, sizeof(c->name));
-	c->node_index = 0;
-	for (unsigned int i = 0; i < h->n_mux; i++)
-		if ((uint32_t)h->mux[i].node == m->node)
-			c->node_index = i;
+	c->node_index = node_index(h, m->node);
 	c->mux = &h->mux[c->node_index];
 	c->tenant->connections++;
 	c->state = CONN_READY;
@@ -319,6 +330,8 @@ static void conn_register(struct conn *c, const struct amux_msg_register *m, int
 		region_unmap(r);
 		return;
 	}
+	if (cfg->engine == CONFIG_DSA && cfg->dsa.prefault)
+		region_prefault(r, fd);
 	op = op_new(c, MAIL_REGION_ADD, m->hdr.cookie);
 	if (!op) {
 		region_unmap(r);

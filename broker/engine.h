@@ -24,6 +24,8 @@
 
 #define ENGINE_MAX 8 /* engines of one device */
 
+#define ENGINE_STATUSES 64 /* statuses of completion records, DSA_COMP_STATUS_MASK of them */
+
 enum engine_wq { ENGINE_WQ_KERNEL = 0, ENGINE_WQ_USER, ENGINE_WQS };
 
 /* Of the static layout, soft or laid out on a device; 1 .. 15 (spec). */
@@ -33,17 +35,41 @@ enum engine_wq { ENGINE_WQ_KERNEL = 0, ENGINE_WQ_USER, ENGINE_WQS };
 #define DEVICE_CAP_CPU	    (1u << 0) /* the engines burn host CPU time */
 #define DEVICE_CAP_MODEL    (1u << 1) /* time is modelled; rates are scaled */
 #define DEVICE_CAP_BLOCKING (1u << 2) /* progress() must be called for anything to happen */
+#define DEVICE_CAP_USER	    (1u << 3) /* its kernel WQs are not this process's: not counted */
 
 struct device;
 
 struct engine_stats {
 	uint64_t descriptors[ENGINE_WQS]; /* completed */
 	uint64_t bytes[ENGINE_WQS];
-	uint64_t busy_ns; /* real or modelled time with a descriptor in service */
+	uint64_t busy_ns;	   /* real or modelled time with a descriptor in service */
 	uint64_t full[ENGINE_WQS]; /* submissions refused: WQ full */
+	uint64_t partial;	   /* page faults: completed in part */
 	uint64_t errors;
-	uint64_t cpu_ns; /* CPU time burnt, where DEVICE_CAP_CPU */
+	uint64_t cpu_ns;		  /* CPU time burnt, where DEVICE_CAP_CPU */
+	uint64_t status[ENGINE_STATUSES]; /* errors and faults by status, where they are told */
 };
+
+/*
+ * Whether descriptors may be put on an engine, and who says so.  Every step has one writer, so
+ * a release store and an acquire load hand the engine over:
+ *
+ *	  ┌────────────> UP ────────────┐
+ *	  │                             │ mux: it refused a descriptor, was late with one, or
+ *	  │ control: its WQ is open     v      is suspected (its WQ is gone)
+ *	  │ anew, a NOOP completed    LOST     nothing is submitted; records that are still set
+ *	  │                             │      are taken in; the others are nobody's to touch
+ *	  │                             │ control: the WQ is closed or disabled, so that its driver
+ *	  │                             v          has drained or reset it: proved quiet
+ *	EMPTY <──────────────────────  QUIET   mux: unanswered descriptors are redone by a CPU, or
+ *		mux: all are answered           fail; one a loop
+ *
+ * A device without anybody behind its alarm never leaves LOST.
+ */
+enum engine_health { ENGINE_UP = 0, ENGINE_LOST, ENGINE_QUIET, ENGINE_EMPTY };
+
+/* Why it was lost; written before ENGINE_LOST. */
+enum engine_why { ENGINE_REFUSED = 0, ENGINE_LATE, ENGINE_GONE };
 
 struct engine_ops {
 	const char *name;
@@ -65,6 +91,15 @@ struct engine_ops {
 	 * UINT64_MAX: nothing is on the device, or completions arrive by themselves.
 	 */
 	uint64_t (*next_event)(struct device *dev, uint64_t now_ns);
+	/*
+	 * Optional.  The submitter of user WQs has seen @rec, of a descriptor that submit() took:
+	 * for devices that do not tell themselves what they have completed.
+	 */
+	void (*completed)(struct device *dev, unsigned int engine,
+			  const struct dsa_hw_desc *desc,
+			  const struct dsa_completion_record *rec);
+	/* Optional.  Do what @desc says on the calling thread, and write its record. */
+	void (*redo)(const struct dsa_hw_desc *desc);
 	void (*read_stats)(struct device *dev, unsigned int engine, struct engine_stats *out);
 	void (*close)(struct device *dev);
 };
@@ -95,6 +130,12 @@ struct device {
 	uint64_t engine_bps; /* one engine */
 	uint64_t desc_ns;    /* fixed cost of a descriptor; scaled if modelled */
 	struct engine_doorbell doorbell;
+	uint32_t pci_id; /* as in the grant ABI; 0: software */
+	/* see enum engine_health */
+	uint64_t timeout_ns; /* of a descriptor; 0: never */
+	uint32_t health[ENGINE_MAX], why[ENGINE_MAX];
+	uint32_t suspect;	      /* control: engines, as a mask; the mux thread clears */
+	struct engine_doorbell alarm; /* to control, whenever the mux thread changed a health */
 	uint32_t kernel_seq;	 /* the kernel completion event, see device_wait_kernel() */
 	uint32_t kernel_waiting; /* the kernel side sleeps on it */
 	void *priv;
@@ -114,6 +155,12 @@ int device_wait_kernel(struct device *dev, uint32_t seq, uint64_t timeout_ns);
 
 /* Implementations: descriptors of a kernel WQ have completed.  Any thread. */
 void device_kernel_completed(struct device *dev);
+
+/* May it be submitted to?  The acquire pairs with the control thread's "up". */
+static inline bool device_engine_up(const struct device *dev, unsigned int engine)
+{
+	return __atomic_load_n(&dev->health[engine], __ATOMIC_ACQUIRE) == ENGINE_UP;
+}
 
 static inline uint8_t record_status(const struct dsa_completion_record *rec)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * fault_fixup.c - a SIGBUS handler that jumps out of guarded accesses.
+ * fault_fixup.c - a handler that jumps out of guarded accesses.
  */
 #include "fault_fixup.h"
 
@@ -21,7 +21,7 @@ struct guard {
 /* initial-exec: the handler must not end up in a lazy TLS allocation */
 static __thread struct guard *volatile armed __attribute__((tls_model("initial-exec")));
 
-static struct sigaction before;
+static struct sigaction before_bus, before_ill;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int init_error;
 
@@ -35,15 +35,17 @@ static bool was_write(const ucontext_t *uc)
 #endif
 }
 
-static void on_sigbus(int sig, siginfo_t *info, void *context)
+static void on_fault(int sig, siginfo_t *info, void *context)
 {
 	const ucontext_t *uc = context;
 	struct guard *g = armed;
 
 	/* Only faults of the access itself: BUS_MCEERR_AO and kill() come from elsewhere. */
-	if (g && (info->si_code == BUS_ADRERR || info->si_code == BUS_MCEERR_AR)) {
+	if (g &&
+	    (sig == SIGILL || info->si_code == BUS_ADRERR || info->si_code == BUS_MCEERR_AR)) {
 		g->fault.addr = (uintptr_t)info->si_addr;
 		g->fault.write = was_write(uc);
+		g->fault.illegal = sig == SIGILL;
 		armed = NULL;
 		/* sigsetjmp() saves no mask, which would cost a system call per guarded
 		 * access: what the signal blocked is restored here, where it is rare. */
@@ -51,17 +53,17 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 		siglongjmp(g->env, 1);
 	}
 	/* Not ours: as if this handler had never been; a true fault recurs on return. */
-	sigaction(sig, &before, NULL);
+	sigaction(sig, sig == SIGILL ? &before_ill : &before_bus, NULL);
 	if (info->si_code <= 0 || info->si_code == BUS_MCEERR_AO)
 		raise(sig);
 }
 
 static void install(void)
 {
-	struct sigaction sa = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO };
+	struct sigaction sa = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO };
 
 	sigemptyset(&sa.sa_mask);
-	if (sigaction(SIGBUS, &sa, &before))
+	if (sigaction(SIGBUS, &sa, &before_bus) || sigaction(SIGILL, &sa, &before_ill))
 		init_error = -errno;
 }
 

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * fault_fixup.h - survive memory that is not there.
+ * fault_fixup.h - survive memory that is not there, and instructions that the CPU lacks.
  *
  * Clients share memfds with the broker and can punch holes into hugetlb ones, or exceed a
  * quota: touching such a page raises SIGBUS.  Every access of the broker to client memory
  * runs inside fixup_run(); a SIGBUS elsewhere is a bug and does what it did before.
+ *
+ * The same goes for a descriptor's way to a device: its portal may be taken away, and where an
+ * instruction was asked for by name the CPU may not have it.
  *
  * Owner: one process-wide handler, installed by fixup_init() and never removed.
  * Threads: any; the guard is thread-local and must not be nested.
@@ -21,6 +24,7 @@ int fixup_init(void);
 struct fixup_fault {
 	uint64_t addr; /* within the page that is not there */
 	bool write;    /* the access was a write; known on x86-64 only */
+	bool illegal;  /* not memory: the CPU does not know the instruction */
 };
 
 /*

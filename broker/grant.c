@@ -99,6 +99,7 @@ static void grant_from_plan(struct amux_grant *out, const struct amux_plan *plan
 		struct amux_grant_dev *d = &out->dev[i];
 
 		d->device_bps = dev[i]->rate_bps;
+		d->pci_id = dev[i]->pci_id;
 		if (!s->engine_mask || (!s->reserve_bps && !s->limit_bps))
 			continue;
 		d->engine_mask = (uint32_t)s->engine_mask;

@@ -134,6 +134,7 @@ static void device_read(struct idxd_device *to, struct accfg_device *dev)
 	to->max_xfer = accfg_device_get_max_transfer_size(dev);
 	to->gen_cap = accfg_device_get_gen_cap(dev);
 	to->enabled = accfg_device_get_state(dev) == ACCFG_DEVICE_ENABLED;
+	to->halted = !to->enabled && accfg_device_get_state(dev) != ACCFG_DEVICE_DISABLED;
 	to->configurable = accfg_device_get_configurable(dev);
 	to->pasid = accfg_device_get_pasid_enabled(dev) && pasid_on(to->name);
 	to->clients = accfg_device_get_clients(dev);

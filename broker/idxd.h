@@ -51,6 +51,7 @@ struct idxd_device {
 	uint64_t max_xfer;
 	uint64_t gen_cap;
 	bool enabled;
+	bool halted; /* neither enabled nor disabled: nothing that is asked of it is done */
 	bool configurable;
 	bool pasid; /* the IOMMU translates by PASID: user WQs can be had */
 	int clients;

@@ -6,14 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#include "../kmod/uapi/accelmux.h"
 
 #define GRANT_PAGE (AMUX_GRANT_MAP_BYTES / 2)
 
@@ -57,6 +54,23 @@ static int pages_map(struct kmod_link *k)
 	return 0;
 }
 
+static int device_acquire(struct kmod_link *k, const struct device *dev, unsigned int i,
+			  int node)
+{
+	struct amux_acquire a = {
+		.dev = i,
+		.node = dev->pci_id ? -1 : node,
+		.pci_id = dev->pci_id,
+		.max_channels = dev->engines,
+	};
+
+	if (ioctl(k->fd, AMUX_IOC_ACQUIRE, &a))
+		return -errno;
+	if (a.n_channels > k->had[i])
+		k->had[i] = a.n_channels;
+	return (int)a.n_channels;
+}
+
 /*
  * Each device gets channels of its own node; what is left then goes to those that got none: a
  * DMA device need not say where it is.
@@ -67,17 +81,16 @@ static int channels_acquire(struct kmod_link *k, struct device *const *dev, unsi
 
 	for (int own = 1; own >= 0; own--) {
 		for (unsigned int i = 0; i < n; i++) {
-			struct amux_acquire a = { .dev = i,
-						  .node = own ? dev[i]->node : -1,
-						  .max_channels = dev[i]->engines };
+			int got;
 
-			if (served[i] || (own && dev[i]->node < 0))
+			if (served[i] || (own && dev[i]->node < 0 && !dev[i]->pci_id))
 				continue;
-			if (!ioctl(k->fd, AMUX_IOC_ACQUIRE, &a)) {
-				k->n_channels += a.n_channels;
+			got = device_acquire(k, dev[i], i, own ? dev[i]->node : -1);
+			if (got < 0 && got != -ENODEV)
+				return got;
+			if (got >= 0) {
+				k->n_channels += (unsigned int)got;
 				served[i] = true;
-			} else if (errno != ENODEV) {
-				return -errno;
 			}
 		}
 	}
@@ -126,6 +139,21 @@ int kmod_link_attach(struct kmod_link *k, const char *path, char *err, size_t er
 	if (ioctl(k->fd, AMUX_IOC_ATTACH))
 		return fail(err, errlen, path, "cannot attach", errno);
 	return 0;
+}
+
+bool kmod_link_renew(struct kmod_link *k, struct device *const *dev, unsigned int n)
+{
+	bool missing = false;
+
+	for (unsigned int i = 0; i < n && i < AMUX_GRANT_DEVS; i++) {
+		struct amux_info info = { .dev = i };
+
+		if (ioctl(k->fd, AMUX_IOC_INFO, &info) || info.n_channels >= dev[i]->engines)
+			continue;
+		/* What was never there is asked for only when something has happened. */
+		missing |= device_acquire(k, dev[i], i, dev[i]->node) < (int)k->had[i];
+	}
+	return missing;
 }
 
 void kmod_link_close(struct kmod_link *k)

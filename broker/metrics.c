@@ -416,11 +416,72 @@ static const struct {
 	  offsetof(struct engine_stats, full), true, false },
 	{ "busy_seconds_total", "Time with a descriptor in service; its rate is utilisation.",
 	  offsetof(struct engine_stats, busy_ns), false, true },
+	{ "partial_total", "Descriptors completed in part, because of a page fault.",
+	  offsetof(struct engine_stats, partial), false, false },
 	{ "errors_total", "Descriptors answered with an error.",
 	  offsetof(struct engine_stats, errors), false, false },
 	{ "cpu_seconds_total", "CPU time burnt by a software engine.",
 	  offsetof(struct engine_stats, cpu_ns), false, true },
 };
+
+/* Of engines that can be lost, and whose devices tell statuses. */
+static void write_outages(FILE *f, const struct snapshot *s)
+{
+	static const struct {
+		const char *name, *help;
+		size_t offset;
+	} losses[] = {
+		{ "losses_total", "Times that the engine was lost.",
+		  offsetof(struct status_outage, losses) },
+		{ "redone_total", "Descriptors that a CPU did because their engine was lost.",
+		  offsetof(struct status_outage, redone) },
+		{ "lost_total", "Descriptors that failed because their engine was lost.",
+		  offsetof(struct status_outage, failed) },
+	};
+
+	family(f, "engine_", "up", "gauge", "1 while descriptors are put on it.");
+	for_each_device(s, n, d)
+	{
+		const struct status_device *sd = &s->nodes[n].devices[d];
+
+		for (unsigned int e = 0; e < sd->dev->engines; e++) {
+			engine_sample(f, "up", sd->dev, e, NULL);
+			count(f, sd->outages[e].health == ENGINE_UP);
+		}
+	}
+	for (size_t c = 0; c < sizeof(losses) / sizeof(losses[0]); c++) {
+		family(f, "engine_", losses[c].name, "counter", losses[c].help);
+		for_each_device(s, n, d)
+		{
+			const struct status_device *sd = &s->nodes[n].devices[d];
+
+			for (unsigned int e = 0; e < sd->dev->engines; e++) {
+				const char *so = (const char *)&sd->outages[e];
+
+				engine_sample(f, losses[c].name, sd->dev, e, NULL);
+				count(f,
+				      *(const uint64_t *)(const void *)(so + losses[c].offset));
+			}
+		}
+	}
+	family(f, "engine_", "status_total", "counter",
+	       "Descriptors answered with an error or a page fault, by the record's status.");
+	for_each_device(s, n, d)
+	{
+		const struct status_device *sd = &s->nodes[n].devices[d];
+
+		for (unsigned int e = 0; e < sd->dev->engines; e++) {
+			for (unsigned int i = 0; i < ENGINE_STATUSES; i++) {
+				if (!sd->engines[e].status[i])
+					continue;
+				fputs("accelmux_engine_status_total{device=\"", f);
+				label(f, sd->dev->name);
+				fprintf(f, "\",engine=\"%u\",status=\"0x%02x\"} ", e, i);
+				count(f, sd->engines[e].status[i]);
+			}
+		}
+	}
+}
 
 static void write_devices(FILE *f, const struct snapshot *s)
 {
@@ -439,7 +500,10 @@ static void write_devices(FILE *f, const struct snapshot *s)
 										 .offset);
 				unsigned int wqs = engine_counters[c].per_wq ? ENGINE_WQS : 1;
 
-				for (unsigned int w = 0; w < wqs; w++) {
+				for (unsigned int w = wqs > 1 && sd->dev->caps & DEVICE_CAP_USER
+							      ? ENGINE_WQ_USER
+							      : 0;
+				     w < wqs; w++) {
 					engine_sample(f, engine_counters[c].name, sd->dev, e,
 						      wqs > 1 ? report_wqs[w] : NULL);
 					number(f, v[w], engine_counters[c].ns);
@@ -447,6 +511,7 @@ static void write_devices(FILE *f, const struct snapshot *s)
 			}
 		}
 	}
+	write_outages(f, s);
 	family(f, "device_", "inflight_bytes", "gauge", "On the engines now.");
 	for_each_device(s, n, d)
 	{
@@ -650,7 +715,7 @@ static void write_broker(FILE *f, const struct metrics *m, const struct snapshot
 	family(f, "", "time_scale_ratio", "gauge",
 	       "How many times slower than real modelled devices run; 1: nothing is modelled.");
 	fputs("accelmux_time_scale_ratio ", f);
-	count(f, s->cfg->soft.time_scale);
+	count(f, config_time_scale(s->cfg));
 	family(f, "", "connections", "gauge", "Client connections now.");
 	fputs("accelmux_connections ", f);
 	count(f, broker_connections(s->b));

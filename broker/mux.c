@@ -535,7 +535,7 @@ int mux_open(struct mux *m, int node, struct device *const *dev, unsigned int n,
 	m->n_devices = n;
 	m->kernel = kernel;
 	m->outbox = outbox;
-	m->time_scale = cfg->soft.model ? cfg->soft.time_scale : 1;
+	m->time_scale = config_time_scale(cfg);
 	m->spin_ns = cfg->spin_ns;
 	m->epoch_ns = cfg->epoch_ns * m->time_scale;
 	m->epoll_fd = m->wake_fd = -1;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "region.h"
 
@@ -63,6 +64,49 @@ int region_map(struct region **out, int fd, uint64_t size, bool readonly, char *
 	r->ino = st.st_ino;
 	*out = r;
 	return 0;
+}
+
+/* In pieces: each is one system call that nothing interrupts. */
+#define POPULATE_STEP (32ull << 20)
+
+void region_populate(const struct region *r, uint64_t addr, uint64_t len, bool write)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), base = (uintptr_t)r->addr;
+	uint64_t start, end;
+
+	if (addr < base || addr - base >= r->mapped)
+		return;
+	if (len > r->mapped - (addr - base))
+		len = r->mapped - (addr - base);
+	start = addr & ~(page - 1);
+	end = (addr + len + page - 1) & ~(page - 1);
+	while (start < end) {
+		uint64_t n = end - start < POPULATE_STEP ? end - start : POPULATE_STEP;
+
+		/* An older kernel knows neither; what cannot be had is found out by using it. */
+		if (madvise((void *)(uintptr_t)start, n,
+			    write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ))
+			return;
+		start += n;
+	}
+}
+
+void region_prefault(const struct region *r, int fd)
+{
+	uint64_t base = (uintptr_t)r->addr, left = REGION_PREFAULT_MAX;
+	off_t data = 0, hole;
+
+	while (left && (data = lseek(fd, data, SEEK_DATA)) >= 0 && (uint64_t)data < r->mapped) {
+		uint64_t n;
+
+		hole = lseek(fd, data, SEEK_HOLE);
+		if (hole <= data)
+			return;
+		n = (uint64_t)(hole - data) < left ? (uint64_t)(hole - data) : left;
+		region_populate(r, base + (uint64_t)data, n, !r->readonly);
+		left -= n;
+		data = hole;
+	}
 }
 
 void region_unmap(struct region *r)

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define REGION_PREFAULT_MAX (256ull << 20) /* what a registration may take time for */
+
 struct region {
 	uint8_t *addr;	   /* of the whole file as it was when registered */
 	uint64_t mapped;   /* bytes mapped, >= size */
@@ -29,6 +31,15 @@ struct region {
  */
 int region_map(struct region **out, int fd, uint64_t size, bool readonly, char *err,
 	       size_t errlen);
+/*
+ * Map the pages that the memfd @fd of @r holds, so that a device need not stop at each of them,
+ * for REGION_PREFAULT_MAX bytes of it at most.  Holes stay holes: nothing is allocated (of
+ * hugetlb memory, which cannot tell, only what mapping it has reserved).  Best effort.
+ */
+void region_prefault(const struct region *r, int fd);
+/* The same for bytes @addr .. @addr + @len - 1 of @r, clipped to it, holes included: a copy that
+ * has begun needs them. */
+void region_populate(const struct region *r, uint64_t addr, uint64_t len, bool write);
 void region_unmap(struct region *r);
 
 #endif /* BROKER_REGION_H */

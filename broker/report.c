@@ -45,6 +45,14 @@ const char *const report_wqs[ENGINE_WQS] = {
 	[ENGINE_WQ_USER] = "user",
 };
 
+/* To operators an engine is up or down; why it is not up yet tells who has to act. */
+const char *const report_health[ENGINE_EMPTY + 1] = {
+	[ENGINE_UP] = "up",
+	[ENGINE_LOST] = "down, not proved quiet",
+	[ENGINE_QUIET] = "down, work being redone",
+	[ENGINE_EMPTY] = "down",
+};
+
 static const char *const class_names[AMUX_CLASSES] = {
 	[AMUX_CLASS_KERNEL] = "kernel",
 	[AMUX_CLASS_USER] = "user",
@@ -280,8 +288,8 @@ static json_t *kernel_json(struct broker *b)
 		"{s:s, s:b, s:o, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o,"
 		" s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}",
 		"class", "kernel", "present", 1, "source", text(k.source), "trace", k.trace,
-		"grant_enabled", (int)k.enabled, "grant_age_ns", num(k.grant_age_ns), "mismatches",
-		num(k.mismatches), "requests", num(k.batches), "engine_requests",
+		"grant_enabled", (int)k.enabled, "grant_age_ns", num(k.grant_age_ns),
+		"mismatches", num(k.mismatches), "requests", num(k.batches), "engine_requests",
 		num(k.engine_batches), "arrived_bytes", num(k.arrived_bytes), "finished_bytes",
 		num(k.finished_bytes), "engine_bytes", num(k.engine_bytes), "cpu_bytes",
 		num(k.cpu_bytes), "declined_pages",
@@ -368,20 +376,44 @@ static json_t *nodes_json(struct broker *b)
 	return a;
 }
 
-static json_t *engine_json(const struct device *dev, unsigned int i,
-			   const struct engine_stats *s, uint64_t uptime)
+/* {"0x03": n, ...}: errors and page faults by the status of their records */
+static json_t *statuses_json(const struct engine_stats *s)
 {
+	json_t *o = json_object();
+	char name[8];
+
+	for (unsigned int i = 0; o && i < ENGINE_STATUSES; i++) {
+		if (!s->status[i])
+			continue;
+		snprintf(name, sizeof(name), "0x%02x", i);
+		if (json_object_set_new(o, name, json_integer(num(s->status[i])))) {
+			json_decref(o);
+			return NULL;
+		}
+	}
+	return o;
+}
+
+static json_t *engine_json(const struct status_device *d, unsigned int i, uint64_t uptime)
+{
+	const struct status_outage *so = &d->outages[i];
+	const struct engine_stats *s = &d->engines[i];
+	const struct device *dev = d->dev;
 	json_t *wqs = json_array();
 
-	for (unsigned int w = 0; w < ENGINE_WQS; w++)
+	for (unsigned int w = dev->caps & DEVICE_CAP_USER ? ENGINE_WQ_USER : 0; w < ENGINE_WQS;
+	     w++)
 		wqs = append(wqs, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "wq",
 					    report_wqs[w], "entries", num(dev->wq_size[w]),
 					    "priority", num(dev->wq_priority[w]), "descriptors",
 					    num(s->descriptors[w]), "bytes", num(s->bytes[w]),
 					    "full", num(s->full[w])));
-	return json_pack("{s:I, s:I, s:o, s:I, s:I, s:o}", "engine", num(i), "busy_ns",
-			 num(s->busy_ns), "utilisation", ratio(s->busy_ns, uptime), "errors",
-			 num(s->errors), "cpu_ns", num(s->cpu_ns), "wqs", wqs);
+	return json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:o, s:I, s:o}",
+			 "engine", num(i), "state", report_health[so->health], "losses",
+			 num(so->losses), "redone", num(so->redone), "failed", num(so->failed),
+			 "busy_ns", num(s->busy_ns), "utilisation", ratio(s->busy_ns, uptime),
+			 "errors", num(s->errors), "partial", num(s->partial), "statuses",
+			 statuses_json(s), "cpu_ns", num(s->cpu_ns), "wqs", wqs);
 }
 
 static json_t *device_json(const struct status_device *d, uint64_t uptime)
@@ -390,7 +422,7 @@ static json_t *device_json(const struct status_device *d, uint64_t uptime)
 	json_t *engines = json_array();
 
 	for (unsigned int i = 0; i < dev->engines; i++)
-		engines = append(engines, engine_json(dev, i, &d->engines[i], uptime));
+		engines = append(engines, engine_json(d, i, uptime));
 	return json_pack("{s:s, s:s, s:i, s:b, s:b, s:I, s:I, s:I, s:I, s:{s:I, s:I}, s:o}",
 			 "name", dev->name, "engine", d->engine, "node", dev->node, "modelled",
 			 (int)!!(dev->caps & DEVICE_CAP_MODEL), "cpu",
@@ -505,10 +537,11 @@ json_t *report_status(struct broker *b)
 	return json_pack("{s:s, s:i, s:I, s:s, s:b, s:I, s:o, s:o, s:I, s:I, s:I, s:o, s:o,"
 			 " s:o}",
 			 "version", AMUX_VERSION, "pid", (int)getpid(), "uptime_ns",
-			 num(uptime), "policy", policy->name, "model", (int)cfg->soft.model,
-			 "time_scale", num(cfg->soft.time_scale), "socket", text(cfg->socket),
-			 "metrics", metrics, "connections", num(broker_connections(b)),
-			 "tenants", num(broker_tenant(b, UINT32_MAX, &tenant)), "rejected",
+			 num(uptime), "policy", policy->name, "model",
+			 (int)config_modelled(cfg), "time_scale", num(config_time_scale(cfg)),
+			 "socket", text(cfg->socket), "metrics", metrics, "connections",
+			 num(broker_connections(b)), "tenants",
+			 num(broker_tenant(b, UINT32_MAX, &tenant)), "rejected",
 			 num(broker_rejected(b)), "classes", classes_json(b), "nodes",
 			 nodes_json(b), "devices", devices_json(b, uptime));
 }

@@ -318,6 +318,20 @@ static bool fault_is_write(const struct request *r, uint64_t addr)
 	return false;
 }
 
+/* What follows the page that was not there will not be there either: one fault for all of it. */
+static void chunk_populate(const struct request *r, const struct chunk *c, uint64_t addr,
+			   bool from_end)
+{
+	uint16_t field = fault_field(r, addr);
+
+	if (field == AMUX_FIELD_NONE)
+		return;
+	if (from_end) /* it goes on downwards */
+		addr -= c->bytes < addr ? c->bytes : addr;
+	region_populate(r->region[field - AMUX_FIELD_REGION0], addr, c->bytes,
+			fault_is_write(r, c->rec.fault_addr));
+}
+
 /* A page was not there: bring it in and go on behind what is done, or give up. */
 static enum chunk_verdict chunk_fault(struct request *r, struct chunk *c)
 {
@@ -338,6 +352,7 @@ static enum chunk_verdict chunk_fault(struct request *r, struct chunk *c)
 	if (c->bytes && !r->status && c->faults < FAULTS_WITHOUT_PROGRESS &&
 	    fixup_touch((void *)(uintptr_t)c->rec.fault_addr,
 			fault_is_write(r, c->rec.fault_addr)) == 0) {
+		chunk_populate(r, c, c->rec.fault_addr, from_end);
 		chunk_describe(r, c);
 		return CHUNK_RESUME;
 	}

@@ -55,9 +55,11 @@ struct chunk {
 	uint64_t offset; /* in the request */
 	uint32_t bytes;	 /* still to be done by this descriptor */
 	uint32_t cost;	 /* what the scheduler charged */
+	uint64_t submit_ns; /* when its engine took it */
 	uint16_t faults; /* resumes without progress */
 	uint8_t dev, engine;
 	bool borrowed;
+	bool redone; /* its record is not the engine's */
 };
 
 /*

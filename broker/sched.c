@@ -2,8 +2,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "clock.h"
+#include "outage.h"
 #include "sched.h"
 
 /* Rates are paced by tags; a late poll may catch up by this much without losing rate. */
@@ -52,6 +54,9 @@ int sched_init(struct sched *s, struct device *const *dev, unsigned int n,
 	if (posix_memalign((void **)&s->chunks, 64, total * sizeof(*s->chunks)))
 		return -ENOMEM;
 	memset(s->chunks, 0, total * sizeof(*s->chunks));
+	/* Devices write records here by themselves: best not where a page may be missing. */
+	if (n && dev[0]->ops->completed)
+		(void)mlock(s->chunks, total * sizeof(*s->chunks));
 	list_init(&s->free);
 	list_init(&s->active);
 	list_init(&s->stalled);
@@ -156,7 +161,8 @@ bool sched_has_engine(const struct sched *s)
 		if (!sd->user_bps)
 			continue;
 		for (unsigned int e = 0; e < sd->dev->engines; e++)
-			if ((share_of(s, d)->engine_mask & (1ull << e)) && !sd->engine[e].down)
+			if ((share_of(s, d)->engine_mask & (1ull << e)) &&
+			    device_engine_up(sd->dev, e))
 				return true;
 	}
 	return false;
@@ -278,7 +284,7 @@ static bool sched_is_up(const struct sched *s)
 {
 	for (unsigned int d = 0; d < s->n_devices; d++)
 		for (unsigned int e = 0; e < s->device[d].dev->engines; e++)
-			if (!s->device[d].engine[e].down)
+			if (device_engine_up(s->device[d].dev, e))
 				return true;
 	return false;
 }
@@ -399,7 +405,8 @@ static struct sched_engine *engine_pick(struct sched *s, uint64_t now, unsigned 
 		for (unsigned int e = 0; e < sd->dev->engines; e++) {
 			struct sched_engine *se = &sd->engine[e];
 
-			if (!(mask & (1ull << e)) || se->down || se->inflight_chunks >= slots)
+			if (!(mask & (1ull << e)) || !device_engine_up(sd->dev, e) ||
+			    se->inflight_chunks >= slots)
 				continue;
 			if (se->inflight_bytes && se->inflight_bytes + most > sh->cap_bytes)
 				continue;
@@ -563,20 +570,21 @@ static void chunk_issue(struct sched *s, struct sched_engine *se, unsigned int d
 }
 
 /* Hand a prepared chunk to its engine.  false: the WQ is full, try later. */
-static bool chunk_submit(struct sched *s, struct chunk *c)
+static bool chunk_submit(struct sched *s, struct chunk *c, uint64_t now)
 {
-	struct sched_device *sd = &s->device[c->dev];
-	int n = sd->dev->ops->submit(sd->dev, c->engine, ENGINE_WQ_USER, &c->desc, 1);
+	struct device *dev = s->device[c->dev].dev;
+	int n = -EIO;
 
-	if (n == 1)
-		return true;
-	if (n < 0) {
-		/* Down: answer the chunk as the hardware would have, with an error record. */
-		sd->engine[c->engine].down = 1;
-		__atomic_store_n(&c->rec.status, (uint8_t)DSA_COMP_HW_ERR1, __ATOMIC_RELEASE);
-		return true;
+	c->redone = false;
+	c->submit_ns = now;
+	if (device_engine_up(dev, c->engine)) {
+		n = dev->ops->submit(dev, c->engine, ENGINE_WQ_USER, &c->desc, 1);
+		if (n < 0)
+			outage_begin(s, c->dev, c->engine, ENGINE_REFUSED);
 	}
-	return false;
+	if (n < 0)
+		outage_answer(s, c, true);
+	return n != 0;
 }
 
 unsigned int sched_issue(struct sched *s, uint64_t now)
@@ -588,7 +596,7 @@ unsigned int sched_issue(struct sched *s, uint64_t now)
 	list_for_each_safe(pos, tmp, &s->stalled) {
 		struct chunk *c = container_of(pos, struct chunk, link);
 
-		if (!chunk_submit(s, c))
+		if (!chunk_submit(s, c, now))
 			break;
 		list_del(&c->link);
 		list_add_tail(&s->device[c->dev].engine[c->engine].inflight, &c->link);
@@ -610,7 +618,7 @@ unsigned int sched_issue(struct sched *s, uint64_t now)
 			break;
 		c = container_of(s->free.next, struct chunk, link);
 		chunk_issue(s, se, d, e, t, reserved, now);
-		if (!chunk_submit(s, c)) {
+		if (!chunk_submit(s, c, now)) {
 			list_del(&c->link);
 			list_add_tail(&s->stalled, &c->link);
 			break;
@@ -650,6 +658,8 @@ static void chunk_complete(struct sched *s, struct chunk *c, uint64_t now)
 	bool fault =
 		(record_status(&c->rec) & DSA_COMP_STATUS_MASK) == DSA_COMP_PAGE_FAULT_NOBOF;
 
+	if (!c->redone && sd->dev->ops->completed)
+		sd->dev->ops->completed(sd->dev, c->engine, &c->desc, &c->rec);
 	if (fault) {
 		stat_add(&t->stats.faults, 1);
 		stat_add(&s->users.faults, 1);
@@ -659,8 +669,8 @@ static void chunk_complete(struct sched *s, struct chunk *c, uint64_t now)
 		stat_add(&t->stats.resumes, 1);
 		stat_add(&s->users.resumes, 1);
 		list_del(&c->link);
-		list_add_tail(chunk_submit(s, c) ? &sd->engine[c->engine].inflight
-						 : &s->stalled,
+		list_add_tail(chunk_submit(s, c, now) ? &sd->engine[c->engine].inflight
+						      : &s->stalled,
 			      &c->link);
 		return;
 	}
@@ -707,6 +717,7 @@ unsigned int sched_reap(struct sched *s, uint64_t now)
 				chunk_complete(s, c, now);
 				n++;
 			}
+			n += outage_step(s, d, e, now);
 		}
 	}
 	return n;
@@ -755,7 +766,7 @@ static void view_device(struct sched_device *sd, struct amux_view_device *v, uin
 		kernel += st.bytes[ENGINE_WQ_KERNEL];
 		user += st.bytes[ENGINE_WQ_USER];
 		cpu_ns += st.cpu_ns;
-		down += sd->engine[e].down;
+		down += !device_engine_up(sd->dev, e);
 	}
 	if (down == sd->dev->engines)
 		v->flags |= AMUX_DEVICE_DOWN;

@@ -57,7 +57,9 @@ struct sched_engine {
 	struct list inflight; /* chunks, in order of submission */
 	uint64_t inflight_bytes;
 	uint32_t inflight_chunks;
-	uint32_t down; /* submit failed: not used until the device is opened anew */
+	uint64_t losses; /* times that it was lost, see enum engine_health */
+	uint64_t redone; /* chunks that a CPU did because of that */
+	uint64_t failed; /* chunks that failed because of that */
 };
 
 struct sched_device {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../client/barrier.h"
 #include "broker_state.h"
 #include "replay.h"
 #include "status.h"
@@ -50,8 +51,16 @@ unsigned int broker_node(struct broker *b, unsigned int i, struct status_node *o
 
 		sd->dev = dev;
 		sd->engine = dev->ops->name;
-		for (unsigned int e = 0; e < dev->engines; e++)
+		for (unsigned int e = 0; e < dev->engines; e++) {
+			const struct sched_engine *se = &m->sched.device[d].engine[e];
+			struct status_outage *so = &sd->outages[e];
+
 			dev->ops->read_stats(dev, e, &sd->engines[e]);
+			so->health = (enum engine_health)amux_load_relaxed(&dev->health[e]);
+			so->losses = stat_read(&se->losses);
+			so->redone = stat_read(&se->redone);
+			so->failed = stat_read(&se->failed);
+		}
 		sd->inflight_bytes[AMUX_CLASS_USER] =
 			stat_read(&m->sched.device[d].inflight_bytes);
 		if (m->kernel) {

@@ -31,6 +31,10 @@ struct status_device {
 	const struct device *dev;
 	const char *engine; /* "soft", "dsa" */
 	struct engine_stats engines[ENGINE_MAX];
+	struct status_outage {
+		enum engine_health health;
+		uint64_t losses, redone, failed; /* see struct sched_engine */
+	} outages[ENGINE_MAX];
 	uint64_t inflight_bytes[AMUX_CLASSES];
 };
 

@@ -70,16 +70,26 @@ pack()
 	rm -rf "$dir"
 }
 
-# models_start RUN DEVICES: a device model for each line "dsa OPTIONS" of DEVICES, its socket
-# RUN/dsaN and its control socket RUN/dsaN.control; the options that QEMU needs for them in
-# device_options, their process numbers in models.  The guest has the control sockets as its
-# serial ports from the third on.
+# models_start RUN DEVICES [OPTIONS]: a device model for each line "dsa [node=N] OPTIONS" of
+# DEVICES, its socket RUN/dsaN and its control socket RUN/dsaN.control, all with OPTIONS; the
+# options that QEMU needs for them in device_options, their process numbers in models.  The guest
+# has the control sockets as its serial ports from the third on, and finds the Nth by its PCI
+# subsystem device.  With node=N the device is behind a root port of that memory node.
 models_start()
 {
 	models="" device_options="" i=0
 	while read -r kind options; do
 		[ "$kind" ] || continue
 		[ "$kind" = dsa ] || die "lab-device: '$kind': expected dsa"
+		options="--id $i ${3:-} $options" bus=pcie.0
+		case $options in
+		*node=*)
+			node=${options#*node=} node=${node%% *}
+			options=$(echo "$options --endpoint" | sed "s/node=$node//") bus=port$i
+			device_options="$device_options -device pxb-pcie,id=pxb$i,bus_nr=$((32 + 16 * i)),numa_node=$node,bus=pcie.0"
+			device_options="$device_options -device pcie-root-port,id=port$i,bus=pxb$i,chassis=$((1 + i)),slot=$((1 + i))"
+			;;
+		esac
 		# shellcheck disable=SC2086 # options
 		(cd "$1" && exec "$O/lab/dsa-model" --once --socket "dsa$i" --control "dsa$i.control" \
 			$options 2>"$out/dsa$i.log") &
@@ -91,15 +101,16 @@ models_start()
 		socket=/$(basename "$1")/dsa$i
 		device_options="$device_options -chardev socket,id=control$i,path=$socket.control"
 		device_options="$device_options -serial chardev:control$i -device"
-		device_options="$device_options {\"driver\":\"vfio-user-pci\",\"socket\":{\"type\":\"unix\",\"path\":\"$socket\"}}"
+		device_options="$device_options {\"driver\":\"vfio-user-pci\",\"bus\":\"$bus\",\"socket\":{\"type\":\"unix\",\"path\":\"$socket\"}}"
 		i=$((i + 1))
 	done <<-EOF
 	$2
 	EOF
 }
 
-# boot KERNEL WORDS [DEVICES]: boot with WORDS on the command line and DEVICES (models_start);
-# O/lab/KERNEL/{console,tap}.log
+# boot KERNEL WORDS [DEVICES [MACHINE]]: boot with WORDS on the command line and DEVICES
+# (models_start); O/lab/KERNEL/{console,tap}.log
+# MACHINE viommu: an Intel IOMMU in scalable mode, so that processes' addresses are a device's.
 # AMUX_LAB_ICOUNT: one CPU, time counts instructions.  AMUX_LAB_DISK: a file for what the guest
 # left on its disk.
 boot()
@@ -123,16 +134,27 @@ boot()
 	fi
 	r=/run-$$
 	memory=memory-backend-ram
-	models="" device_options=""
+	models="" device_options="" model_options="" machine_options="" words=$2
+	case ${4:-} in
+	"") ;;
+	viommu)
+		# Five levels of page tables are more than QEMU's first stage takes.
+		accel="-accel tcg,thread=multi -smp 2 -cpu max,-la57"
+		machine_options="-device intel-iommu,scalable-mode=on,fsts=on,pasid-bits=20,device-iotlb=on,caching-mode=on"
+		words="$words intel_iommu=on,sm_on iomem=relaxed"
+		model_options=--viommu
+		;;
+	*) die "lab-machine: '$4': expected viommu" ;;
+	esac
 	if [ "${3:-}" ]; then
 		memory=memory-backend-memfd,share=on # a device model maps it
-		models_start "$run" "$3"
+		models_start "$run" "$3" "$model_options"
 	fi
 	qemu_status=0
 	# Node 1 has no CPU and is slower: a lower memory tier, so that demotion has a target.
 	# shellcheck disable=SC2086 # options
 	timeout -k 10 "${AMUX_LAB_TIMEOUT:-600}" chroot "$AMUX_LAB_DIR/root" qemu-system-x86_64 \
-		-M q35,hmat=on $accel -m 2048 -nographic -no-reboot -nodefaults \
+		-M q35,hmat=on $machine_options $accel -m 2048 -nographic -no-reboot -nodefaults \
 		-object $memory,id=m0,size=1G -object $memory,id=m1,size=1G \
 		-numa node,nodeid=0,memdev=m0,cpus=$cpus -numa node,nodeid=1,memdev=m1,initiator=0 \
 		-numa hmat-lb,initiator=0,target=0,hierarchy=memory,data-type=access-latency,latency=10 \
@@ -142,7 +164,7 @@ boot()
 		-drive file=$r/disk,if=virtio,format=raw,cache=unsafe \
 		-serial file:$r/console.log -serial file:$r/tap.log $device_options \
 		-kernel $r/kernel -initrd $r/initrd.gz \
-		-append "console=ttyS0 panic=-1 nokaslr oops=panic hung_task_panic=0 kasan_multi_shot $2" \
+		-append "console=ttyS0 panic=-1 nokaslr oops=panic hung_task_panic=0 kasan_multi_shot $words" \
 		>"$out/qemu.log" 2>&1 </dev/null || qemu_status=$?
 	for pid in $models; do
 		kill "$pid" 2>/dev/null || :

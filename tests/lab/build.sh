@@ -48,6 +48,15 @@ module()
 	rm -rf "$AMUX_LAB_DIR/root/build-$$"
 }
 
+# module_svm KERNEL: amux_svm, with the header of the driver that it reaches into
+module_svm()
+{
+	rm -rf "$O/lab/svm"
+	cp -r "$here/svm" "$O/lab/svm"
+	cp "$AMUX_LAB_DIR/iommu/$(version_of "$1")/iommu.h" "$O/lab/svm"
+	module "$1" "$O/lab/svm" amux_svm
+}
+
 guest_warn="-Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Werror"
 
 # programs: O/lab/t/NAME of every guest/test_NAME.c and guest/prog_NAME.c
@@ -119,6 +128,7 @@ lab_build()
 	module "$1" "$here/testdma" amux_testdma || return 1
 	module "$1" "$here/testhook" amux_testhook || return 1
 	module "$1" "$here/movdir" amux_movdir || return 1
+	[ "$1" != 7 ] || module_svm "$1" || return 1
 	[ "$1" = debug ] ||
 		module "$1" "$AMUX_LAB_DIR/dmatest/$(version_of "$1")" dmatest || return 1
 	module "$1" "$here/testoffload" amux_testoffload || return 1

@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 #
 # env.sh - what is cached in AMUX_LAB_DIR: a Debian root directory with compiler, QEMU and
-# headers (root), both kernels unpacked (kernel) and what they are built without (dmatest), the
+# headers (root), both kernels unpacked (kernel) and files of their source (dmatest, iommu), the
 # debug kernel (debug).  The mirror is the
 # host's own, as its apt knows it.  A stamp says that a step is done; what was interrupted is
 # made again.
@@ -111,23 +111,27 @@ env_kernels()
 	touch "$AMUX_LAB_DIR/kernel.done"
 }
 
-# Upstream's own test of a DMA engine, as a module: Debian's kernels are built without it.
-env_dmatest()
+# Of the kernels' source: upstream's own test of a DMA engine, which Debian's kernels are built
+# without (dmatest), and the Intel IOMMU driver's own header (iommu).
+env_source()
 {
 	for kernel in 6.12 7; do
-		dir=$AMUX_LAB_DIR/dmatest/$(version_of $kernel)
-		[ ! -e "$dir/Kbuild" ] || continue
-		echo "lab: fetching dmatest.c of the source of $(version_of $kernel) (once, 150 MB)"
-		series=$(version_of $kernel | sed 's/^\([0-9]*\.[0-9]*\).*/\1/')
-		rm -rf "$AMUX_LAB_DIR/root/source" "$dir"
-		mkdir -p "$AMUX_LAB_DIR/root/source" "$dir"
+		v=$(version_of $kernel)
+		[ ! -e "$AMUX_LAB_DIR/dmatest/$v/Kbuild" ] || [ ! -e "$AMUX_LAB_DIR/iommu/$v/iommu.h" ] ||
+			continue
+		echo "lab: fetching two files of the source of $v (once, 150 MB)"
+		series=$(echo "$v" | sed 's/^\([0-9]*\.[0-9]*\).*/\1/')
+		source=$AMUX_LAB_DIR/root/source
+		rm -rf "$source"
+		mkdir -p "$source" "$AMUX_LAB_DIR/dmatest/$v" "$AMUX_LAB_DIR/iommu/$v"
 		in_root sh -c "cd /source && apt-get download -qq linux-source-$series &&
 			dpkg --fsys-tarfile *.deb | tar -xO ./usr/src/linux-source-$series.tar.xz |
-			tar -xJ linux-source-$series/drivers/dma/dmatest.c" 2>/dev/null || :
-		mv "$AMUX_LAB_DIR/root/source/linux-source-$series/drivers/dma/dmatest.c" "$dir" ||
-			return 1
-		echo 'obj-m := dmatest.o' >"$dir/Kbuild"
-		rm -rf "$AMUX_LAB_DIR/root/source"
+			tar -xJ --strip-components=1 linux-source-$series/drivers/dma/dmatest.c \
+				linux-source-$series/drivers/iommu/intel/iommu.h" 2>/dev/null || :
+		mv "$source/drivers/iommu/intel/iommu.h" "$AMUX_LAB_DIR/iommu/$v" || return 1
+		mv "$source/drivers/dma/dmatest.c" "$AMUX_LAB_DIR/dmatest/$v" || return 1
+		echo 'obj-m := dmatest.o' >"$AMUX_LAB_DIR/dmatest/$v/Kbuild"
+		rm -rf "$source"
 	done
 }
 
@@ -167,7 +171,7 @@ env_make()
 	flock 9
 	env_root || die "the root directory could not be made, see $AMUX_LAB_DIR/root.log"
 	env_kernels || die "the kernels could not be fetched"
-	env_dmatest || die "dmatest.c could not be fetched"
+	env_source || die "files of the kernels' source could not be fetched"
 	flock -u 9
 }
 

@@ -88,6 +88,18 @@ devices_of()
 	cat "$here/guest/test_$1".* | sed -n 's/.*lab-device: *//p'
 }
 
+# machine_of TEST: the machine it wants, by "lab-machine: NAME"; nothing: the common one
+machine_of()
+{
+	cat "$here/guest/test_$1".* | sed -n 's/.*lab-machine: *//p' | head -n 1
+}
+
+# kernel_of TEST: the only kernel it can have, by "lab-kernel: KERNEL"; nothing: any
+kernel_of()
+{
+	cat "$here/guest/test_$1".* | sed -n 's/.*lab-kernel: *//p' | head -n 1
+}
+
 # lab_run KERNEL [TEST...]
 lab_run()
 {
@@ -102,7 +114,10 @@ lab_run()
 	for name; do
 		name=${name#test_}
 		[ -e "$O/lab/t/test_$name" ] || die "'$name': expected the NAME of a tests/lab/guest/test_NAME"
-		if [ "$name" = cost ]; then
+		only=$(kernel_of "$name")
+		if [ "$only" ] && [ "$only" != "$kernel" ]; then
+			echo "lab: $name is of $only alone, left out"
+		elif [ "$name" = cost ]; then
 			counted=cost
 		elif [ "$(devices_of "$name")" ]; then
 			# The debug kernel is built without the driver.
@@ -125,7 +140,8 @@ lab_run()
 		judge "$kernel" $list || status=1
 	fi
 	for name in $own; do
-		boot "$kernel" "amux.tests=$name$env $(words_of "$name")" "$(devices_of "$name")"
+		boot "$kernel" "amux.tests=$name$env $(words_of "$name")" "$(devices_of "$name")" \
+			"$(machine_of "$name")"
 		judge "$kernel" "$name" || status=1
 	done
 	if [ "$counted" ] && [ "$kernel" != debug ]; then

@@ -93,6 +93,40 @@ START_TEST(defaults)
 }
 END_TEST
 
+START_TEST(dsa_keys)
+{
+	ck_assert_uint_eq(cfg.engine, CONFIG_SOFT);
+	ck_assert_uint_eq(config_time_scale(&cfg), 1);
+	ck_assert_int_eq(load("[dsa]\n"
+			      "submit = movdir64b\n"
+			      "prefault = off\n"
+			      "timeout = 20ms\n"
+			      "time_scale = 1000\n"
+			      "desc_time = 90ns\n"
+			      "engine_rate = 20G\n"
+			      "fabric_rate = 25G\n"),
+			 0);
+	ck_assert_int_eq(config_check(&cfg, err, sizeof(err)), 0);
+	ck_assert_uint_eq(cfg.dsa.submit, DSA_MOVDIR64B);
+	ck_assert(!cfg.dsa.prefault);
+	ck_assert_uint_eq(cfg.dsa.timeout_ns, 20000000);
+	ck_assert_uint_eq(cfg.dsa.desc_ns, 90);
+	ck_assert_uint_eq(cfg.dsa.engine_bps, 20000000000ull);
+	ck_assert_uint_eq(cfg.dsa.fabric_bps, 25000000000ull);
+	/* it says nothing about software engines */
+	ck_assert(!config_modelled(&cfg));
+	ck_assert_uint_eq(config_time_scale(&cfg), 1);
+	cfg.engine = CONFIG_DSA;
+	ck_assert(config_modelled(&cfg));
+	ck_assert_uint_eq(config_time_scale(&cfg), 1000);
+	refuse("[broker]\nengine = iax\n", 2,
+	       "[broker] engine = 'iax': expected one of: soft, dsa");
+	refuse("[dsa]\nsubmit = mmap\n", 2,
+	       "[dsa] submit = 'mmap': expected one of: auto, movdir64b, enqcmd, write");
+	refuse("[dsa]\ntimeout = 1us\n", 2, "[dsa] timeout = '1us': expected 1ms to 3600s");
+}
+END_TEST
+
 START_TEST(every_kind)
 {
 	char kernel[600];
@@ -204,7 +238,8 @@ START_TEST(refusals)
 	refuse("[soft] engines = 1\n", 1, "expected nothing after ']'");
 	refuse("engines = 1\n", 1, "engines: expected a [section] before the first key");
 	refuse("[sotf]\n", 1,
-	       "[sotf]: expected one of: [broker], [soft], [policy NAME], [tenant NAME]");
+	       "[sotf]: expected one of: [broker], [soft], [dsa], [policy NAME], "
+	       "[tenant NAME]");
 	refuse("[tenant a b]\n", 1,
 	       "[tenant a b]: expected a name of 1 to 31 letters, digits, '_', '.' or '-'");
 	refuse("[tenant a]\nshare = 1\n", 2,
@@ -281,6 +316,15 @@ START_TEST(checks)
 	ck_assert_str_eq(err, "[tenant a] reserve = 2G: expected at most limit = 1G");
 	ck_assert_int_eq(load("[broker]\nsocket = /a\ncontrol = /a\n"), 0);
 	ck_assert_int_eq(config_check(&cfg, err, sizeof(err)), -EINVAL);
+	ck_assert_int_eq(load("[broker]\nengine = dsa\n[soft]\nmodel = on\n"), 0);
+	ck_assert_int_eq(config_check(&cfg, err, sizeof(err)), -EINVAL);
+	ck_assert_str_eq(err, "[soft] model = on with [broker] engine = dsa: expected one of "
+			      "them otherwise");
+	ck_assert_int_eq(load("[broker]\nengine = dsa\nkernel = replay:/t\n"), 0);
+	ck_assert_int_eq(config_check(&cfg, err, sizeof(err)), -EINVAL);
+	ck_assert_str_eq(err,
+			 "[broker] kernel = 'replay:/t' with engine = dsa: expected none or "
+			 "device:/dev/accelmux (the kernel WQs are the kernel's)");
 	ck_assert_int_eq(load("[broker]\nown_core = on\n[soft]\nmodel = on\n"), 0);
 	ck_assert_int_eq(config_check(&cfg, err, sizeof(err)), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(err, "own_core"));
@@ -368,6 +412,9 @@ START_TEST(reload)
 		{ "[tenant a]\nuid = 1\n[broker]\nsocket = /s\n", false, "socket" },
 		{ "[tenant a]\nuid = 1\n[soft]\nengines = 1\n", false, "[soft] engines" },
 		{ "[tenant a]\nuid = 1\n[soft]\nmodel = on\n", false, "[soft] model" },
+		{ "[tenant a]\nuid = 1\n[broker]\nengine = dsa\n", false, "[broker] engine" },
+		{ "[tenant a]\nuid = 1\n[dsa]\nsubmit = write\n", false, "[dsa] submit" },
+		{ "[tenant a]\nuid = 1\n[dsa]\nprefault = off\n", true, "" },
 	};
 	struct config old;
 
@@ -484,6 +531,7 @@ int main(void)
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, defaults);
+	tcase_add_test(t, dsa_keys);
 	tcase_add_test(t, every_kind);
 	tcase_add_test(t, time_scale);
 	tcase_add_test(t, refusals);

@@ -18,7 +18,7 @@
 
 static _Alignas(4096) uint8_t map[AMUX_GRANT_MAP_BYTES];
 static struct grant_link lk;
-static struct device dev0 = { .engines = 4, .rate_bps = RATE };
+static struct device dev0 = { .engines = 4, .rate_bps = RATE, .pci_id = 0x6a08 };
 static struct device dev1 = { .engines = 4, .rate_bps = RATE / 2 };
 static struct device *const devs[] = { &dev0, &dev1 };
 static struct amux_plan plan;
@@ -105,6 +105,8 @@ START_TEST(plan_to_grant)
 	ck_assert_uint_eq(g.dev[0].loan_expiry_ns, 104 * MS);
 	ck_assert_uint_eq(g.dev[0].est_wait_ns, 1234);
 	ck_assert_uint_eq(g.dev[0].device_bps, RATE);
+	ck_assert_uint_eq(g.dev[0].pci_id, 0x6a08);
+	ck_assert_uint_eq(g.dev[1].pci_id, 0);
 	ck_assert_uint_eq(g.dev[0].cap_bytes, 4 * CHUNK);
 	ck_assert_uint_eq(g.dev[1].engine_mask, 0);
 	ck_assert_uint_eq(g.dev[1].reserve_bps, 0);

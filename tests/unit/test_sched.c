@@ -927,7 +927,7 @@ START_TEST(down_while_waiting)
 	sched_issue(&s, now);
 	ck_assert_uint_gt(begun->r.inflight, 0);
 	for (unsigned int e = 0; e < ENGINES; e++)
-		s.device[0].engine[e].down = 1; /* as found by the submission of someone else */
+		mock.dev.health[e] = ENGINE_LOST; /* as found by the submission of someone else */
 	sched_replan(&s, now);
 	ck_assert_uint_eq(begun->completions, 0); /* its chunks are still out there */
 	expect_consistent();

@@ -47,6 +47,12 @@
 #define GENCTRL_EVL_INT	    4u
 /* GENCFG */
 #define GENCFG_EVL_EN (1u << 13)
+/* EVLCFG */
+#define EVL_PASID_EN(c) ((c)[0] & 1u)
+#define EVL_PRIV(c)	((c)[0] >> 1 & 1u)
+#define EVL_BASE(c)	((c)[0] & ~0xfffull)
+#define EVL_SIZE(c)	((uint32_t)((c)[1] & 0xffff))
+#define EVL_PASID(c)	((uint32_t)((c)[1] >> 16 & 0xfffff))
 /* INTCAUSE */
 #define CAUSE_SWERR 0x01u
 #define CAUSE_CMD   0x02u
@@ -106,6 +112,9 @@ enum command_error {
 #define WQ_THRESHOLD(c)	  ((c)[1] & 0xffffu)
 #define WQ_DEDICATED(c)	  ((c)[2] & 1u)
 #define WQ_PRIORITY(c)	  ((c)[2] >> 4 & 0xfu)
+#define WQ_PASID(c)	  ((c)[2] >> 8 & 0xfffffu)
+#define WQ_PASID_EN(c)	  ((c)[2] >> 28 & 1u)
+#define WQ_PRIV(c)	  ((c)[2] >> 29 & 1u)
 #define WQ_XFER_SHIFT(c)  ((c)[3] & 0x1fu)
 #define WQ_BATCH_SHIFT(c) ((c)[3] >> 5 & 0xfu)
 #define WQ_STATE_DWORD	  6u

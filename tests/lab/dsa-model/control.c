@@ -52,7 +52,7 @@ static const char *state_name(enum state s)
 static void stats(struct device *d, FILE *out)
 {
 	fprintf(out, "device version %u state %s resets %" PRIu64 " time_scale %" PRIu64 "\n",
-		d->version, state_name(d->state), d->epoch, d->clock.params.time_scale);
+		d->options.version, state_name(d->state), d->epoch, d->clock.params.time_scale);
 	for (unsigned int i = 0; i < WQS; i++) {
 		const struct wq *w = &d->wq[i];
 		const struct wq_counts *c = &w->count;
@@ -104,6 +104,19 @@ static bool halt(struct device *d, const char *reset)
 	return false;
 }
 
+/* The guest's root table address register, and this device's number: 0000:00:04.0. */
+static bool iommu(struct device *d, const char *root, const char *address)
+{
+	unsigned int domain, bus, slot, function;
+	char *end, more;
+	uint64_t value = strtoull(root, &end, 0);
+
+	return !*end &&
+	       sscanf(address, "%x:%x:%x.%x%c", &domain, &bus, &slot, &function, &more) == 4 &&
+	       !domain && bus < 256 && slot < 32 && function < 8 &&
+	       iommu_set(&d->iommu, value, (uint16_t)(bus << 8 | slot << 3 | function));
+}
+
 static void answer(struct device *d, const char *line, FILE *out)
 {
 	char word[3][32] = { "", "", "" };
@@ -117,6 +130,8 @@ static void answer(struct device *d, const char *line, FILE *out)
 		clear(d);
 	else if (n == 2 && !strcmp(word[0], "halt"))
 		good = halt(d, word[1]);
+	else if (n == 3 && !strcmp(word[0], "iommu"))
+		good = iommu(d, word[1], word[2]);
 	else if (n == 3 && !strcmp(word[0], "fault"))
 		good = fault_set(&d->fault, word[1], strtoll(word[2], NULL, 0));
 	else
@@ -126,7 +141,7 @@ static void answer(struct device *d, const char *line, FILE *out)
 	fprintf(out, "%s\n.\n",
 		good ? "ok"
 		     : "error: expected stats, clear, halt RESET, "
-		       "fault NAME VALUE");
+		       "fault NAME VALUE, iommu ROOT ADDRESS (scalable mode, with --viommu)");
 	fflush(out);
 }
 

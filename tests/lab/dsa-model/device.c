@@ -13,19 +13,21 @@
 #define ENTRIES_1 128u
 #define ENTRIES_2 256u
 
-int device_init(struct device *d, unsigned int version, const struct clock_params *clock)
+int device_init(struct device *d, const struct device_options *options)
 {
 	int ret;
 
 	memset(d, 0, sizeof(*d));
-	d->version = version;
-	d->entries = version >= 2 ? ENTRIES_2 : ENTRIES_1;
+	d->options = *options;
+	d->entries = options->version >= 2 ? ENTRIES_2 : ENTRIES_1;
 	irq_init(&d->irq);
 	fault_init(&d->fault);
 	pci_reset(d);
 	ret = mem_init(&d->mem);
 	if (!ret)
-		ret = clock_init(&d->clock, clock);
+		iommu_init(&d->iommu, &d->mem, options->viommu);
+	if (!ret)
+		ret = clock_init(&d->clock, &options->clock);
 	if (!ret)
 		ret = -pthread_mutex_init(&d->lock, NULL);
 	if (!ret)

@@ -17,6 +17,7 @@
 
 #include "clock.h"
 #include "fault.h"
+#include "iommu.h"
 #include "irq.h"
 #include "mem.h"
 
@@ -73,8 +74,16 @@ struct engine {
 	struct engine_counts count;
 };
 
-struct device {
+struct device_options {
 	unsigned int version; /* DSA 1 or 2 */
+	unsigned int id;      /* told as PCI subsystem device: which one of several it is */
+	bool endpoint;	      /* behind a root port, else integrated into the root complex */
+	bool viommu;	      /* its addresses are translated by the guest's IOMMU */
+	struct clock_params clock;
+};
+
+struct device {
+	struct device_options options;
 	unsigned int entries; /* WQ entries */
 
 	pthread_mutex_t lock;
@@ -99,13 +108,14 @@ struct device {
 	struct engine engine[ENGINES];
 
 	struct mem mem;
+	struct iommu iommu;
 	struct irq irq;
 	struct clock clock;
 	struct fault fault;
 	pthread_t command_thread;
 };
 
-int device_init(struct device *d, unsigned int version, const struct clock_params *clock);
+int device_init(struct device *d, const struct device_options *options);
 /* As by FLR or by the client's reset: everything but the interrupts' eventfds and the memory.
  */
 void device_reset(struct device *d, bool config_space);

@@ -35,13 +35,20 @@ static void drain(struct device *d, struct wq *w, uint64_t epoch)
 		pthread_cond_wait(&d->quiet, &d->lock);
 }
 
-static struct limits limits_of(const struct device *d, const struct wq *w)
+static struct limits limits_of(const struct device *d, unsigned int wq,
+			       const struct dsa_hw_desc *desc)
 {
+	const struct wq *w = &d->wq[wq];
+
 	return (struct limits){
 		.xfer = 1ull << WQ_XFER_SHIFT(w->cfg),
 		.batch = 1u << WQ_BATCH_SHIFT(w->cfg),
 		.handles = d->handles,
 		.epoch = d->epoch,
+		.wq = wq,
+		.by = { .has_pasid = WQ_PASID_EN(w->cfg),
+			.pasid = desc->pasid,
+			.priv = desc->priv },
 	};
 }
 
@@ -60,7 +67,7 @@ static void serve(struct engine *e, unsigned int index, const struct dsa_hw_desc
 {
 	struct device *d = e->device;
 	struct wq *w = &d->wq[index];
-	struct limits limits = limits_of(d, w);
+	struct limits limits = limits_of(d, index, desc);
 	struct verdict v = fault_judge(&d->fault, index);
 	struct outcome out = { .status = v.status };
 	uint64_t begin = clock_now(), end = begin, at_most = UINT64_MAX;
@@ -93,7 +100,7 @@ static void serve(struct engine *e, unsigned int index, const struct dsa_hw_desc
 		account(e, w, &out, end - begin);
 	pthread_mutex_unlock(&d->lock);
 	if (!out.gone)
-		report_done(d, index, desc, &out, v.lose_irq);
+		report_done(d, &limits, desc, &out, v.lose_irq);
 	pthread_mutex_lock(&d->lock);
 }
 

@@ -128,11 +128,13 @@ static bool fault(struct op *op, uint64_t addr, bool write)
 /* The buffer at @addr: its next bytes, or the last ones that are not done.  false: a fault. */
 static bool reach(struct op *op, uint64_t addr, bool write, uint8_t **to, uint64_t *n)
 {
-	struct mem *m = &op->d->mem;
+	struct iommu *u = &op->d->iommu;
+	const struct requester *by = &op->limits->by;
 	uint64_t room;
 
 	addr += op->backward ? op->size - op->done : op->done;
-	*to = op->backward ? mem_before(m, addr, write, &room) : mem_at(m, addr, write, &room);
+	*to = op->backward ? iommu_before(u, by, addr, write, &room)
+			   : iommu_at(u, by, addr, write, &room);
 	if (!*to)
 		return fault(op, op->backward ? addr - 1 : addr, write);
 	if (*n > room)
@@ -294,13 +296,14 @@ static struct outcome run(struct device *d, const struct dsa_hw_desc *desc,
 			  const struct limits *limits, bool in_batch, uint64_t at_most,
 			  uint64_t *clock);
 
-static bool fetch(struct device *d, uint64_t addr, struct dsa_hw_desc *desc)
+static bool fetch(struct device *d, const struct requester *by, uint64_t addr,
+		  struct dsa_hw_desc *desc)
 {
 	uint64_t n;
 	uint8_t *from;
 
 	mem_hold(&d->mem);
-	from = mem_at(&d->mem, addr, false, &n);
+	from = iommu_at(&d->iommu, by, addr, false, &n);
 	if (from && n >= sizeof(*desc))
 		memcpy(desc, from, sizeof(*desc));
 	mem_release(&d->mem);
@@ -320,7 +323,7 @@ static void batch(struct device *d, const struct dsa_hw_desc *desc, const struct
 
 		if (is_gone(d, limits, out))
 			return;
-		if (!fetch(d, addr, &inner)) {
+		if (!fetch(d, &limits->by, addr, &inner)) {
 			out->status = DSA_COMP_BATCH_PAGE_FAULT;
 			out->fault_addr = addr;
 			return;
@@ -333,7 +336,7 @@ static void batch(struct device *d, const struct dsa_hw_desc *desc, const struct
 		out->gone = one.gone;
 		if (one.gone)
 			return;
-		report_record(d, &inner, &one);
+		report_inner(d, limits, &inner, &one);
 		out->bytes += one.bytes;
 		out->bytes_completed++;
 		failed |= one.status != DSA_COMP_SUCCESS;

@@ -23,6 +23,8 @@ struct limits {
 	uint32_t batch;
 	uint32_t handles; /* interrupt handles that are valid */
 	uint64_t epoch;	  /* of the device when it was started */
+	unsigned int wq;
+	struct requester by;
 };
 
 /*

@@ -24,6 +24,9 @@ static struct device device;
 static const char usage[] =
 	"usage: dsa-model --socket PATH [options]\n"
 	"	--control PATH	 the control socket: counters, faults\n"
+	"	--viommu	 the guest's IOMMU translates; the control socket tells it\n"
+	"	--endpoint	 behind a root port, not integrated into the root complex\n"
+	"	--id N		 PCI subsystem device, 0 to 65535 (0)\n"
 	"	--version 1|2	 DSA 1 (128 WQ entries) or 2 (256, event log); 2\n"
 	"	--time-scale N	 modelled time, so many times slower; 0: none (0)\n"
 	"	--descriptor-ns N, --engine-bps N, --fabric-bps N\n"
@@ -44,19 +47,26 @@ static uint64_t number(const char *text)
 
 struct options {
 	const char *socket, *control;
-	unsigned int version;
 	bool once;
-	struct clock_params clock;
+	struct device_options device;
 };
 
 static void parse(struct options *o, int argc, char **argv)
 {
 	static const struct option names[] = {
-		{ "socket", 1, NULL, 's' },	   { "control", 1, NULL, 'c' },
-		{ "version", 1, NULL, 'v' },	   { "time-scale", 1, NULL, 't' },
-		{ "descriptor-ns", 1, NULL, 'd' }, { "engine-bps", 1, NULL, 'e' },
-		{ "fabric-bps", 1, NULL, 'f' },	   { "once", 0, NULL, 'o' },
-		{ "help", 0, NULL, 'h' },	   { NULL, 0, NULL, 0 },
+		{ "socket", 1, NULL, 's' },
+		{ "control", 1, NULL, 'c' },
+		{ "version", 1, NULL, 'v' },
+		{ "time-scale", 1, NULL, 't' },
+		{ "descriptor-ns", 1, NULL, 'd' },
+		{ "engine-bps", 1, NULL, 'e' },
+		{ "fabric-bps", 1, NULL, 'f' },
+		{ "once", 0, NULL, 'o' },
+		{ "viommu", 0, NULL, 'i' },
+		{ "endpoint", 0, NULL, 'p' },
+		{ "id", 1, NULL, 'n' },
+		{ "help", 0, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
 	};
 	int opt;
 
@@ -66,15 +76,21 @@ static void parse(struct options *o, int argc, char **argv)
 		else if (opt == 'c')
 			o->control = optarg;
 		else if (opt == 'v')
-			o->version = (unsigned int)number(optarg);
+			o->device.version = (unsigned int)number(optarg);
 		else if (opt == 't')
-			o->clock.time_scale = number(optarg);
+			o->device.clock.time_scale = number(optarg);
 		else if (opt == 'd')
-			o->clock.descriptor_ns = number(optarg);
+			o->device.clock.descriptor_ns = number(optarg);
 		else if (opt == 'e')
-			o->clock.engine_bps = number(optarg);
+			o->device.clock.engine_bps = number(optarg);
 		else if (opt == 'f')
-			o->clock.fabric_bps = number(optarg);
+			o->device.clock.fabric_bps = number(optarg);
+		else if (opt == 'i')
+			o->device.viommu = true;
+		else if (opt == 'p')
+			o->device.endpoint = true;
+		else if (opt == 'n')
+			o->device.id = (unsigned int)number(optarg);
 		else if (opt == 'o')
 			o->once = true;
 		else {
@@ -82,7 +98,8 @@ static void parse(struct options *o, int argc, char **argv)
 			exit(opt == 'h' ? 0 : 2);
 		}
 	}
-	if (!o->socket || optind != argc || o->version < 1 || o->version > 2) {
+	if (!o->socket || optind != argc || o->device.version < 1 || o->device.version > 2 ||
+	    o->device.id > 0xffff) {
 		fputs(usage, stderr);
 		exit(2);
 	}
@@ -96,15 +113,15 @@ static int fail(const char *what, int error)
 
 int main(int argc, char **argv)
 {
-	struct options o = { .version = 2,
-			     .clock = { .descriptor_ns = DESCRIPTOR_NS,
-					.engine_bps = ENGINE_BPS,
-					.fabric_bps = FABRIC_BPS } };
+	struct options o = { .device = { .version = 2,
+					 .clock = { .descriptor_ns = DESCRIPTOR_NS,
+						    .engine_bps = ENGINE_BPS,
+						    .fabric_bps = FABRIC_BPS } } };
 	int listener, fd, ret;
 
 	parse(&o, argc, argv);
 	signal(SIGPIPE, SIG_IGN);
-	ret = device_init(&device, o.version, &o.clock);
+	ret = device_init(&device, &o.device);
 	if (ret)
 		return fail("the device", ret);
 	if (o.control) {

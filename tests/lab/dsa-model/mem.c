@@ -82,31 +82,80 @@ int mem_map(struct mem *m, uint64_t iova, uint64_t size, uint64_t offset, int fd
 	return ret;
 }
 
+static void drop(struct mem_map *map)
+{
+	if (map->mapped)
+		munmap(map->mapped, map->mapped_size);
+}
+
+/* It is no longer one of the maps: what becomes of it. */
+static void retire(struct mem *m, struct mem_map *map)
+{
+	unsigned int i = 0;
+
+	if (!m->keep || !map->base) {
+		drop(map);
+		return;
+	}
+	while (i < m->kept && (m->old[i].iova != map->iova || m->old[i].size != map->size))
+		i++;
+	if (i == MEM_KEPT)
+		i = 0; /* no room: the oldest goes */
+	if (i < m->kept) {
+		drop(&m->old[i]);
+		m->kept--;
+		memmove(&m->old[i], &m->old[i + 1], (m->kept - i) * sizeof(*map));
+	}
+	m->old[m->kept++] = *map;
+}
+
 int mem_unmap(struct mem *m, uint64_t iova, uint64_t size)
 {
-	unsigned int i;
-	int ret = -ENOENT;
+	uint64_t last = iova + (size - 1);
+	unsigned int first, end;
+	int ret = 0;
 
+	if (!size || last < iova)
+		return -EINVAL;
 	pthread_rwlock_wrlock(&m->lock);
-	i = find(m, iova);
-	if (i < m->n && m->map[i].iova == iova && m->map[i].size == size) {
-		if (m->map[i].mapped)
-			munmap(m->map[i].mapped, m->map[i].mapped_size);
-		m->n--;
-		memmove(&m->map[i], &m->map[i + 1], (m->n - i) * sizeof(m->map[0]));
-		ret = 0;
+	first = find(m, iova);
+	for (end = first; end < m->n && m->map[end].iova <= last; end++)
+		if (m->map[end].iova < iova || m->map[end].iova + (m->map[end].size - 1) > last)
+			ret = -EINVAL;
+	if (!ret) {
+		for (unsigned int i = first; i < end; i++)
+			retire(m, &m->map[i]);
+		memmove(&m->map[first], &m->map[end], (m->n - end) * sizeof(m->map[0]));
+		m->n -= end - first;
 	}
 	pthread_rwlock_unlock(&m->lock);
 	return ret;
+}
+
+void mem_keep(struct mem *m, bool keep)
+{
+	pthread_rwlock_wrlock(&m->lock);
+	m->keep = keep;
+	pthread_rwlock_unlock(&m->lock);
 }
 
 void mem_unmap_all(struct mem *m)
 {
 	pthread_rwlock_wrlock(&m->lock);
 	for (unsigned int i = 0; i < m->n; i++)
-		if (m->map[i].mapped)
-			munmap(m->map[i].mapped, m->map[i].mapped_size);
+		retire(m, &m->map[i]);
 	m->n = 0;
+	pthread_rwlock_unlock(&m->lock);
+}
+
+void mem_end(struct mem *m)
+{
+	mem_keep(m, false);
+	mem_unmap_all(m);
+	pthread_rwlock_wrlock(&m->lock);
+	for (unsigned int i = 0; i < m->kept; i++)
+		drop(&m->old[i]);
+	m->kept = 0;
 	pthread_rwlock_unlock(&m->lock);
 }
 
@@ -149,4 +198,18 @@ uint8_t *mem_before(struct mem *m, uint64_t iova, bool write, uint64_t *n)
 		return NULL;
 	*n = iova - map->iova;
 	return map->base + (iova - map->iova);
+}
+
+uint8_t *mem_physical(struct mem *m, uint64_t addr, bool write, uint64_t *n)
+{
+	for (unsigned int i = m->kept; i-- > 0;) {
+		const struct mem_map *map = &m->old[i];
+
+		if (addr < map->iova || addr - map->iova >= map->size ||
+		    !(write ? map->writable : map->readable))
+			continue;
+		*n = map->size - (addr - map->iova);
+		return map->base + (addr - map->iova);
+	}
+	return mem_at(m, addr, write, n);
 }

@@ -19,7 +19,9 @@
 #define COMMAND_WRITE  0x0546u /* memory, master, parity, SERR, no INTx */
 #define DEVCTL	       (CAP_EXPRESS + 8)
 #define DEVCTL_FLR     0x8000u
+#define ENDPOINT       0u
 #define RCIEP	       9u
+#define LINK_X1	       0x0011u /* 2.5 GT/s */
 
 #define DEVCAP_FLR	  (1u << 28)
 #define DEVCAP_ROLE_ERROR (1u << 15)
@@ -63,10 +65,15 @@ void pci_reset(struct device *d)
 	put32(d, 0x10, 0xc);	    /* BAR 0, BAR 2: 64 bits, prefetchable */
 	put32(d, 0x18, 0xc);
 	put16(d, 0x2c, 0x8086);
+	put16(d, 0x2e, d->options.id);
 	d->config[0x34] = CAP_EXPRESS;
 
 	put16(d, CAP_EXPRESS, 0x10 | CAP_MSIX << 8);
-	put16(d, CAP_EXPRESS + 2, 2 | RCIEP << 4);
+	put16(d, CAP_EXPRESS + 2, 2 | (d->options.endpoint ? ENDPOINT : RCIEP) << 4);
+	if (d->options.endpoint) {
+		put32(d, CAP_EXPRESS + 12, LINK_X1);
+		put16(d, CAP_EXPRESS + 18, LINK_X1);
+	}
 	put32(d, CAP_EXPRESS + 4, DEVCAP_FLR | DEVCAP_ROLE_ERROR);
 	put32(d, CAP_EXPRESS + 36, DEVCAP2_PREFIX);
 	put16(d, CAP_MSIX, 0x11 | CAP_PM << 8);

@@ -37,17 +37,17 @@
 
 static unsigned int wqcfg_words(const struct device *d)
 {
-	return d->version >= 2 ? 16 : 8;
+	return d->options.version >= 2 ? 16 : 8;
 }
 
 /* Registers of 64 bits and more that never change. */
 static uint64_t capability(const struct device *d, uint32_t offset)
 {
-	bool two = d->version >= 2;
+	bool two = d->options.version >= 2;
 
 	switch (offset) {
 	case R_VERSION:
-		return d->version << 8;
+		return d->options.version << 8;
 	case R_GENCAP:
 		return GENCAP_COMMON | (two ? GENCAP_EVL : 0);
 	case R_WQCAP:
@@ -172,7 +172,7 @@ static void write32(struct device *d, uint32_t offset, uint32_t value)
 		return;
 	}
 	if (within(offset, R_EVLCFG, sizeof(d->evlcfg))) {
-		if (!(d->gencfg & GENCFG_EVL_EN) && d->version >= 2)
+		if (!(d->gencfg & GENCFG_EVL_EN) && d->options.version >= 2)
 			word_set(d->evlcfg, offset - R_EVLCFG, value);
 		return;
 	}

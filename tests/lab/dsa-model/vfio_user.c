@@ -407,5 +407,6 @@ void vfio_user_serve(struct device *d, int fd)
 	pthread_mutex_lock(&d->lock);
 	irq_clear(&d->irq);
 	pthread_mutex_unlock(&d->lock);
-	mem_unmap_all(&d->mem);
+	mem_end(&d->mem);
+	iommu_init(&d->iommu, &d->mem, d->options.viommu);
 }

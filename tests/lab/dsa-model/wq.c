@@ -94,7 +94,14 @@ bool wq_has_room(const struct wq *w, bool limited)
 
 void wq_push(struct wq *w, const uint32_t *words)
 {
-	memcpy(&w->ring[(w->head + w->queued) % ENTRIES_MAX], words, sizeof(w->ring[0]));
+	struct dsa_hw_desc *desc = &w->ring[(w->head + w->queued) % ENTRIES_MAX];
+
+	memcpy(desc, words, sizeof(*desc));
+	/* Whose it is, a shared WQ's submitter says; a dedicated one's its configuration. */
+	if (WQ_DEDICATED(w->cfg)) {
+		desc->pasid = WQ_PASID(w->cfg);
+		desc->priv = WQ_PRIV(w->cfg);
+	}
 	w->queued++;
 }
 

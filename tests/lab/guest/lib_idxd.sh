@@ -28,6 +28,16 @@ model()
 	} END { print sum + 0 }'
 }
 
+# model_wq WQ NAME [MODEL]: the same of one WQ
+model_wq()
+{
+	/t/dsa "${3:-0}" stats | awk -v wq="$1" -v what="$2" '$1 == "wq" && $2 == wq {
+		for (i = 3; i < NF; i++)
+			if ($i == what)
+				print $(i + 1)
+	}'
+}
+
 fault()
 {
 	/t/dsa 0 fault "$1" "$2"
@@ -56,6 +66,58 @@ configure()
 		} || return 1
 		cd / || return 1
 	done
+}
+
+# address_of N: the PCI address of the device of model N
+address_of()
+{
+	for a in /sys/bus/pci/devices/*; do
+		[ "$(cat "$a/device")" = 0x0b25 ] || continue
+		[ "$(printf %d "$(cat "$a/subsystem_device")")" != "$1" ] || basename "$a"
+	done
+}
+
+# dsa_of N: idxd's name of the device of model N
+dsa_of()
+{
+	basename "$(ls -d "/sys/bus/pci/devices/$(address_of "$1")"/dsa*)"
+}
+
+# iommu_up: processes' addresses are good for the devices; the models are told of the IOMMU
+iommu_up()
+{
+	insmod /m/amux_svm.ko || return 1
+	i=0
+	while [ "$(address_of $i)" ]; do
+		# VT-d's root table address register
+		/t/dsa $i iommu "$(devmem 0xfed90020 64)" "$(address_of $i)" || return 1
+		i=$((i + 1))
+	done
+	[ $i -gt 0 ]
+}
+
+# wq_configure WQ GROUP MODE SIZE TYPE [THRESHOLD]: "0.1" of dsa0, with engine 0.GROUP
+wq_configure()
+{
+	echo "$2" >"$dsa/dsa${1%.*}/engine${1%.*}.$2/group_id" || return 1
+	cd "$dsa/dsa${1%.*}/wq$1" || return 1
+	{
+		echo "$2" >group_id && echo "$3" >mode && echo "$4" >size && echo 10 >priority &&
+			{ [ ! "${6:-}" ] || echo "$6" >threshold; } && echo "$5" >type &&
+			echo "$5${1#*.}" >name &&
+			if [ "$5" = user ]; then echo user; else echo dmaengine; fi >driver_name
+	} || return 1
+	cd /
+}
+
+# wq_enable WQ TYPE
+wq_enable()
+{
+	if [ "$2" = user ]; then
+		echo "wq$1" >$drivers/user/bind
+	else
+		echo "wq$1" >$drivers/dmaengine/bind
+	fi
 }
 
 device_enable()

@@ -8,9 +8,12 @@
  * became of an ENQCMD it tells to whoever reads the portal; one lock for the whole machine
  * keeps both from being mixed up.
  *
- * In the kernel alone: what user space does is not handled.
+ * In the kernel and in user space: there ENQCMD (the PASID is the process's) and MOVDIR64B, with
+ * what they read brought in first, which may sleep.  The portal must be mapped at once, as idxd
+ * does it.
  */
 #include <linux/io.h>
+#include <linux/iommu.h>
 #include <linux/kdebug.h>
 #include <linux/module.h>
 #include <linux/ptrace.h>
@@ -19,8 +22,9 @@
 #include <asm/cpufeature.h>
 #include <asm/trapnr.h>
 
-#define WORDS	 8
-#define CODE_MAX 15
+#define WORDS	  8
+#define CODE_MAX  15
+#define PASID_MAX 0xfffffu
 
 static bool set_cap;
 module_param(set_cap, bool, 0444);
@@ -32,11 +36,13 @@ static DEFINE_RAW_SPINLOCK(portal);
 static atomic_long_t emulated;
 
 struct decoded {
-	u64 dst;	/* what the register operand holds */
-	u64 src;	/* address of the memory operand */
-	bool nonposted; /* ENQCMDS: Z is Retry */
+	u64 dst;   /* what the register operand holds */
+	u64 src;   /* address of the memory operand */
+	u8 prefix; /* which instruction */
 	unsigned int length;
 };
+
+enum { MOVDIR64B = 0x66, ENQCMD = 0xf2, ENQCMDS = 0xf3 };
 
 static unsigned long reg_get(const struct pt_regs *regs, unsigned int n)
 {
@@ -103,16 +109,16 @@ static unsigned int operand(const struct pt_regs *regs, const u8 *p, u8 rex, u64
 	return n + bytes;
 }
 
-/* 66 (MOVDIR64B) or f3 (ENQCMDS), perhaps REX, 0f 38 f8 /r */
+/* The prefix, perhaps REX, 0f 38 f8 /r */
 static bool decode(const struct pt_regs *regs, const u8 *code, struct decoded *out)
 {
 	unsigned int at = 0, used;
 	bool relative;
 	u8 rex = 0;
 
-	if (code[at] != 0x66 && code[at] != 0xf3)
+	out->prefix = code[at++];
+	if (out->prefix != MOVDIR64B && out->prefix != ENQCMD && out->prefix != ENQCMDS)
 		return false;
-	out->nonposted = code[at++] == 0xf3;
 	if ((code[at] & 0xf0) == 0x40)
 		rex = code[at++];
 	if (code[at] != 0x0f || code[at + 1] != 0x38 || code[at + 2] != 0xf8)
@@ -128,30 +134,99 @@ static bool decode(const struct pt_regs *regs, const u8 *code, struct decoded *o
 	return true;
 }
 
-static bool emulate(struct pt_regs *regs)
+/* What the instruction is and reads. */
+static bool fetch_kernel(const struct pt_regs *regs, struct decoded *d, u64 *data)
 {
 	u8 code[CODE_MAX] = { 0 };
-	struct decoded d;
-	u64 data[WORDS], retry = 0;
-	u64 __iomem *to;
-	unsigned long flags;
+
+	return !copy_from_kernel_nofault(code, (void *)regs->ip, sizeof(code)) &&
+	       decode(regs, code, d) && d->prefix != ENQCMD &&
+	       !copy_from_kernel_nofault(data, (void *)(unsigned long)d->src,
+					 WORDS * sizeof(*data));
+}
+
+/*
+ * The same of a program, whose pages may have to be brought in.  The trap came from user mode:
+ * interrupts may be on, and the chain of notifiers, which is held by RCU, changes with this
+ * module alone.
+ */
+static bool fetch_user(const struct pt_regs *regs, struct decoded *d, u64 *data)
+{
+	u8 code[CODE_MAX] = { 0 };
+	unsigned long missing;
+	bool good;
+
+	rcu_read_unlock();
+	local_irq_enable();
+	/* The last instruction of a mapping ends before CODE_MAX bytes do. */
+	missing = copy_from_user(code, (void __user *)regs->ip, sizeof(code));
+	good = missing < sizeof(code) && decode(regs, code, d) &&
+	       d->length <= sizeof(code) - missing && d->prefix != ENQCMDS &&
+	       !copy_from_user(data, (void __user *)(unsigned long)d->src,
+			       WORDS * sizeof(*data));
+	local_irq_disable();
+	rcu_read_lock();
+	if (good && d->prefix == ENQCMD) {
+		u32 pasid = mm_get_enqcmd_pasid(current->mm);
+
+		/* The first dword is not the program's: PASID, and no privilege. */
+		good = pasid <= PASID_MAX;
+		data[0] = (data[0] & ~(u64)U32_MAX) | pasid;
+	}
+	return good;
+}
+
+/* Locked: write @data, read what became of it if it is asked for. */
+static bool portal_write(u64 dst, const u64 *data, u64 *retry)
+{
+	u64 __iomem *to = (u64 __iomem *)(unsigned long)dst;
 	unsigned int i;
 
-	if (copy_from_kernel_nofault(code, (void *)regs->ip, sizeof(code)) ||
-	    !decode(regs, code, &d) ||
-	    copy_from_kernel_nofault(data, (void *)(unsigned long)d.src, sizeof(data)))
-		return false;
-	to = (u64 __iomem *)(unsigned long)d.dst;
-	raw_spin_lock_irqsave(&portal, flags);
 	for (i = 0; i < WORDS; i++)
 		__raw_writeq(data[i], to + i);
-	if (d.nonposted)
-		retry = __raw_readq(to) & 1;
+	if (retry)
+		*retry = __raw_readq(to);
+	return true;
+}
+
+static bool portal_write_user(u64 dst, const u64 *data, u64 *retry)
+{
+	u64 __user *to = (u64 __user *)(unsigned long)dst;
+	unsigned int i;
+	int bad;
+
+	if (!access_ok(to, WORDS * sizeof(*to)))
+		return false;
+	pagefault_disable();
+	bad = 0;
+	for (i = 0; i < WORDS && !bad; i++)
+		bad = __put_user(data[i], to + i);
+	if (retry && !bad)
+		bad = __get_user(*retry, to);
+	pagefault_enable();
+	return !bad;
+}
+
+static bool emulate(struct pt_regs *regs)
+{
+	bool user = user_mode(regs), good;
+	u64 data[WORDS], retry = 0, *answer;
+	struct decoded d;
+	unsigned long flags;
+
+	if (!(user ? fetch_user(regs, &d, data) : fetch_kernel(regs, &d, data)))
+		return false;
+	answer = d.prefix == MOVDIR64B ? NULL : &retry;
+	raw_spin_lock_irqsave(&portal, flags);
+	good = user ? portal_write_user(d.dst, data, answer)
+		    : portal_write(d.dst, data, answer);
 	raw_spin_unlock_irqrestore(&portal, flags);
-	if (d.nonposted) {
+	if (!good)
+		return false;
+	if (answer) {
 		regs->flags &= ~(X86_EFLAGS_CF | X86_EFLAGS_PF | X86_EFLAGS_AF | X86_EFLAGS_ZF |
 				 X86_EFLAGS_SF | X86_EFLAGS_OF);
-		regs->flags |= retry ? X86_EFLAGS_ZF : 0;
+		regs->flags |= retry & 1 ? X86_EFLAGS_ZF : 0;
 	}
 	regs->ip += d.length;
 	atomic_long_inc(&emulated);
@@ -162,8 +237,7 @@ static int undefined(struct notifier_block *nb, unsigned long event, void *arg)
 {
 	struct die_args *die = arg;
 
-	if (event != DIE_TRAP || die->trapnr != X86_TRAP_UD || user_mode(die->regs) ||
-	    !emulate(die->regs))
+	if (event != DIE_TRAP || die->trapnr != X86_TRAP_UD || !emulate(die->regs))
 		return NOTIFY_DONE;
 	return NOTIFY_STOP;
 }
