@@ -91,10 +91,12 @@ void broker_stop(struct broker *b)
 /* -------------------------------------------------------------------- bring-up */
 
 /* The module's end: the grant stands there before the kernel is told to read it. */
-static int kmod_open(struct broker *b, struct device *const *dev, char *err, size_t errlen)
+static int kmod_open(struct broker *b, char *err, size_t errlen)
 {
 	const char *path = b->cfg.kernel + 7;
-	int ret = kmod_link_open(&b->kmod, path, dev, b->nodes[0].n_devices, err, errlen);
+	struct device *dev[AMUX_GRANT_DEVS];
+	unsigned int n = nodes_devices(b->nodes, b->n_nodes, dev, AMUX_GRANT_DEVS);
+	int ret = kmod_link_open(&b->kmod, path, dev, n, err, errlen);
 
 	if (ret)
 		return ret;
@@ -117,12 +119,10 @@ static int kernel_open(struct broker *b, char *err, size_t errlen)
 	};
 	struct replay_notify notify = { mux_ring, &b->mux[0] };
 	struct device *dev[AMUX_POLICY_DEVS];
-	int ret;
+	unsigned int n;
 
-	for (unsigned int d = 0; d < b->nodes[0].n_devices; d++)
-		dev[d] = &b->nodes[0].devices[d];
 	if (!strncmp(b->cfg.kernel, "device:", 7))
-		return kmod_open(b, dev, err, errlen);
+		return kmod_open(b, err, errlen);
 	if (strncmp(b->cfg.kernel, "replay:", 7))
 		return 0;
 	rc.path = b->cfg.kernel + 7;
@@ -135,22 +135,34 @@ static int kernel_open(struct broker *b, char *err, size_t errlen)
 		return -ENOMEM;
 	}
 	grant_init(&b->grant, b->grant_map);
-	ret = replay_open(&b->replay, &rc, b->grant_map, dev, b->nodes[0].n_devices, &notify,
-			  err, errlen);
-	return ret;
+	/* A replay is of one node. */
+	n = nodes_devices(b->nodes, 1, dev, AMUX_POLICY_DEVS);
+	return replay_open(&b->replay, &rc, b->grant_map, dev, n, &notify, err, errlen);
+}
+
+/* Node @i's part of the grant page, with @first devices of other nodes before it; NULL: none. */
+static struct grant_link *kernel_part(struct broker *b, unsigned int i, unsigned int first)
+{
+	struct grant_link *part = &b->grant_part[i];
+
+	if (!b->grant_map || (b->replay && i))
+		return NULL;
+	grant_part(part, &b->grant, first, b->nodes[i].n_devices);
+	return part->n ? part : NULL;
 }
 
 static int muxes_open(struct broker *b, char *err, size_t errlen)
 {
+	unsigned int first = 0;
+
 	for (unsigned int i = 0; i < b->n_nodes; i++) {
 		struct node *node = &b->nodes[i];
 		struct device *dev[AMUX_POLICY_DEVS];
-		int ret;
+		unsigned int n = nodes_devices(node, 1, dev, AMUX_POLICY_DEVS);
+		int ret = mux_open(&b->mux[i], node->id, dev, n, &b->cfg,
+				   kernel_part(b, i, first), &b->outbox);
 
-		for (unsigned int d = 0; d < node->n_devices; d++)
-			dev[d] = &node->devices[d];
-		ret = mux_open(&b->mux[i], node->id, dev, node->n_devices, &b->cfg,
-			       !i && b->grant_map ? &b->grant : NULL, &b->outbox);
+		first += n;
 		if (ret) {
 			snprintf(err, errlen, "mux thread %u: cannot set up: %s", i,
 				 strerror(-ret));
@@ -171,7 +183,7 @@ static int watch_open(struct broker *b, char *err, size_t errlen)
 	if (b->cfg.engine != CONFIG_DSA)
 		return 0;
 	ret = dsa_watch_start(&b->watch, &b->loop, dev, n, b->kmod.map ? &b->kmod : NULL,
-			      b->nodes[0].n_devices);
+			      n < AMUX_GRANT_DEVS ? n : AMUX_GRANT_DEVS);
 	if (ret)
 		snprintf(err, errlen, "out of memory");
 	return ret;

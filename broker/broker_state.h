@@ -41,7 +41,8 @@ struct broker {
 	unsigned int draining; /* muxes that have not drained yet */
 
 	void *grant_map; /* of the link to the module, or memory that a replay shares */
-	struct grant_link grant;
+	struct grant_page grant;
+	struct grant_link grant_part[TENANT_NODES]; /* by node */
 	struct kmod_link kmod;
 	struct replay *replay;
 	struct dsa_watch *watch; /* NULL unless engine = dsa */

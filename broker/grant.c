@@ -29,35 +29,72 @@ _Static_assert(sizeof(struct amux_grant) == 64 + 64 * AMUX_GRANT_DEVS, "ABI");
 _Static_assert(BODY_START % 8 == 0 && sizeof(struct amux_grant) <= 4096, "ABI");
 _Static_assert(sizeof(struct amux_demand) <= AMUX_GRANT_MAP_BYTES - 4096, "ABI");
 
-/* Publish @next; its magic, version and seq do not matter.  Pairs with grant_read(). */
-static void grant_publish(struct grant_link *g, const struct amux_grant *next)
+/* Write @next; its magic, version and seq do not matter.  Under the lock, or before there are
+ * others.  Pairs with grant_read(). */
+static void page_publish(struct grant_page *p, const struct amux_grant *next)
 {
-	struct amux_grant *page = g->grant;
+	struct amux_grant *page = p->grant;
 	const uint64_t *src = (const uint64_t *)&next->n_devs;
 	uint64_t *dst = (uint64_t *)&page->n_devs;
-	uint32_t seq = g->last.seq;
+	uint32_t seq = p->last.seq;
 
 	amux_store_relaxed(&page->seq, seq + 1);
 	amux_store_release(&page->flags, next->flags); /* none of these passes the odd seq */
 	for (size_t i = 0; i < BODY_WORDS; i++)
 		amux_store_release(&dst[i], src[i]);
 	amux_store_release(&page->seq, seq + 2);
-	g->last = *next;
-	g->last.seq = seq + 2;
+	p->last = *next;
+	p->last.seq = seq + 2;
 }
 
-void grant_init(struct grant_link *g, void *map)
+/* Put the part @next into the page; a part that grants nothing has no engine in it. */
+static void grant_publish(struct grant_link *g, const struct amux_grant *next)
+{
+	struct grant_page *p = g->page;
+	struct amux_grant page = *next;
+	uint32_t mine = ((1u << g->n) - 1) << g->first;
+
+	pthread_mutex_lock(&p->lock);
+	p->enabled &= ~mine;
+	if (next->flags & AMUX_GRANT_ENABLED)
+		p->enabled |= mine;
+	else if (p->enabled)
+		page.flags = p->last.flags;
+	memcpy(page.dev, p->last.dev, sizeof(page.dev));
+	memcpy(&page.dev[g->first], next->dev, g->n * sizeof(page.dev[0]));
+	for (unsigned int i = g->first; i < g->first + g->n; i++)
+		if (!(p->enabled & (1u << i)))
+			page.dev[i].engine_mask = 0;
+	page.n_devs = p->last.n_devs;
+	if (page.n_devs < g->first + g->n)
+		page.n_devs = g->first + g->n;
+	page.epoch = amux_load_relaxed(&p->epoch);
+	page_publish(p, &page);
+	pthread_mutex_unlock(&p->lock);
+	g->last = *next;
+}
+
+void grant_init(struct grant_page *p, void *map)
 {
 	struct amux_grant off = { 0 };
 
-	memset(g, 0, sizeof(*g));
-	g->grant = map;
-	g->demand = (const struct amux_demand *)((const char *)map + 4096);
+	memset(p, 0, sizeof(*p));
+	pthread_mutex_init(&p->lock, NULL);
+	p->grant = map;
+	p->demand = (const struct amux_demand *)((const char *)map + 4096);
 	/* Even, and different from any that a reader may have begun with. */
-	g->last.seq = (amux_load_relaxed(&g->grant->seq) + 1) & ~1u;
-	grant_publish(g, &off);
-	amux_store_relaxed(&g->grant->version, AMUX_GRANT_VERSION);
-	amux_store_release(&g->grant->magic, AMUX_GRANT_MAGIC); /* pairs with grant_read() */
+	p->last.seq = (amux_load_relaxed(&p->grant->seq) + 1) & ~1u;
+	page_publish(p, &off);
+	amux_store_relaxed(&p->grant->version, AMUX_GRANT_VERSION);
+	amux_store_release(&p->grant->magic, AMUX_GRANT_MAGIC); /* pairs with grant_read() */
+}
+
+void grant_part(struct grant_link *g, struct grant_page *p, unsigned int first, unsigned int n)
+{
+	memset(g, 0, sizeof(*g));
+	g->page = p;
+	g->first = first < AMUX_GRANT_DEVS ? first : AMUX_GRANT_DEVS;
+	g->n = n < AMUX_GRANT_DEVS - g->first ? n : AMUX_GRANT_DEVS - g->first;
 }
 
 static uint64_t sat_sub(uint64_t a, uint64_t b)
@@ -88,7 +125,7 @@ static void grant_from_plan(struct amux_grant *out, const struct amux_plan *plan
 			    uint64_t now)
 {
 	memset(out, 0, sizeof(*out));
-	out->n_devs = n < AMUX_GRANT_DEVS ? n : AMUX_GRANT_DEVS;
+	out->n_devs = n;
 	out->min_pages = plan->kernel_min_pages;
 	out->chunk_bytes = plan->chunk_bytes;
 	out->reason_mask = plan->reason_mask;
@@ -135,20 +172,18 @@ static bool grant_still_good(const struct grant_link *g, const struct amux_grant
 		a.dev[i].est_wait_ns = b.dev[i].est_wait_ns;
 		a.dev[i].loan_expiry_ns = b.dev[i].loan_expiry_ns;
 	}
-	a.seq = b.seq;
-	a.epoch = b.epoch;
 	a.written_ns = b.written_ns;
 	return !memcmp(&a, &b, sizeof(a));
 }
 
 void grant_write(struct grant_link *g, const struct amux_plan *plan, struct device *const *dev,
-		 unsigned int n, const uint64_t *loan_bps, const uint64_t *est_wait_ns,
-		 uint64_t cpu_bps, uint64_t now)
+		 const uint64_t *loan_bps, const uint64_t *est_wait_ns, uint64_t cpu_bps,
+		 uint64_t now)
 {
 	struct amux_grant next;
 
-	grant_from_plan(&next, plan, dev, n, cpu_bps, now);
-	next.epoch = ++g->epoch;
+	grant_from_plan(&next, plan, dev, g->n, cpu_bps, now);
+	__atomic_fetch_add(&g->page->epoch, 1, __ATOMIC_RELAXED);
 	for (unsigned int i = 0; i < next.n_devs; i++) {
 		uint64_t limit = plan->share[i][AMUX_CLASS_KERNEL].limit_bps;
 		struct amux_grant_dev *d = &next.dev[i];
@@ -167,12 +202,11 @@ void grant_write(struct grant_link *g, const struct amux_plan *plan, struct devi
 }
 
 void grant_idle(struct grant_link *g, const struct amux_plan *plan, struct device *const *dev,
-		unsigned int n, uint64_t cpu_bps, uint64_t now)
+		uint64_t cpu_bps, uint64_t now)
 {
 	struct amux_grant next;
 
-	grant_from_plan(&next, plan, dev, n, cpu_bps, now);
-	next.epoch = g->epoch;
+	grant_from_plan(&next, plan, dev, g->n, cpu_bps, now);
 	for (unsigned int i = 0; i < next.n_devs; i++) {
 		uint64_t top = plan->share[i][AMUX_CLASS_KERNEL].limit_bps;
 		struct amux_grant_dev *d = &next.dev[i];
@@ -216,7 +250,7 @@ static uint64_t clamp_inflight(uint64_t later, uint64_t earlier)
 
 void grant_demand_read(const struct grant_link *g, struct grant_demand *out)
 {
-	const struct amux_demand *d = g->demand;
+	const struct amux_demand *d = g->page->demand;
 	uint64_t done, now;
 
 	/* The lesser counter first, with acquire (pairs with the kernel side's release):
@@ -224,10 +258,13 @@ void grant_demand_read(const struct grant_link *g, struct grant_demand *out)
 	done = amux_load_acquire(&d->finished_bytes);
 	out->waiting_bytes = clamp_inflight(amux_load_relaxed(&d->arrived_bytes), done);
 	out->active = out->waiting_bytes > 0;
-	for (unsigned int i = 0; i < AMUX_GRANT_DEVS; i++) {
-		done = amux_load_acquire(&d->dev[i].completed_bytes);
+	memset(out->inflight_bytes, 0, sizeof(out->inflight_bytes));
+	for (unsigned int i = 0; i < g->n; i++) {
+		const struct amux_demand_dev *dev = &d->dev[g->first + i];
+
+		done = amux_load_acquire(&dev->completed_bytes);
 		out->inflight_bytes[i] =
-			clamp_inflight(amux_load_relaxed(&d->dev[i].submitted_bytes), done);
+			clamp_inflight(amux_load_relaxed(&dev->submitted_bytes), done);
 		out->active |= out->inflight_bytes[i] > 0;
 	}
 	out->last_batch_ns = amux_load_relaxed(&d->last_batch_ns);

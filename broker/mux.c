@@ -42,8 +42,8 @@ static void kernel_grant(struct mux *m, uint64_t now)
 			loan[d] = rate - k->reserve_bps;
 		wait[d] = bytes_to_ns(m->sched.device[d].inflight_bytes, rate);
 	}
-	grant_write(m->kernel, &m->planner.plan, m->device, m->n_devices, loan, wait,
-		    m->sched.model_cpu_bps, now);
+	grant_write(m->kernel, &m->planner.plan, m->device, loan, wait, m->sched.model_cpu_bps,
+		    now);
 }
 
 /* Follow the kernel class's demand: it takes its reserve back the moment it uses an engine. */
@@ -76,7 +76,7 @@ static void kernel_view(struct mux *m, struct amux_view_class *k, uint64_t elaps
 
 	if (!m->kernel)
 		return;
-	demand = m->kernel->demand;
+	demand = m->kernel->page->demand;
 	grant_demand_read(m->kernel, &now_wants);
 	arrived = stat_read((const uint64_t *)&demand->arrived_bytes);
 	served = stat_read((const uint64_t *)&demand->engine_bytes);
@@ -431,8 +431,7 @@ static void mux_sleep(struct mux *m, uint64_t now)
 	if (!until)
 		return;
 	if (m->kernel && !m->queues.draining && !sched_busy(&m->sched) && !m->kernel->idle)
-		grant_idle(m->kernel, &m->planner.plan, m->device, m->n_devices,
-			   m->sched.model_cpu_bps, now);
+		grant_idle(m->kernel, &m->planner.plan, m->device, m->sched.model_cpu_bps, now);
 	if (!m->told && !sched_busy(&m->sched)) {
 		mux_tell(m, UINT_MAX, now);
 		m->told = true;

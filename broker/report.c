@@ -89,7 +89,7 @@ static void read_hist(struct hist *h, const __u64 *bucket, uint64_t sum_ns)
 
 void report_kernel(struct broker *b, struct report_kernel *out)
 {
-	const struct grant_link *link = broker_kernel(b, &out->source);
+	const struct grant_page *page = broker_kernel(b, &out->source);
 	const char *source = out->source;
 	const struct amux_demand *d;
 	uint64_t written, now = clock_ns();
@@ -98,13 +98,13 @@ void report_kernel(struct broker *b, struct report_kernel *out)
 	memset(out, 0, sizeof(*out));
 	out->source = source;
 	out->trace = broker_kernel_trace(b);
-	if (!link)
+	if (!page)
 		return;
-	d = link->demand;
+	d = page->demand;
 	out->present = true;
 	out->enabled =
-		__atomic_load_n(&link->grant->flags, __ATOMIC_RELAXED) & AMUX_GRANT_ENABLED;
-	written = word(&link->grant->written_ns);
+		__atomic_load_n(&page->grant->flags, __ATOMIC_RELAXED) & AMUX_GRANT_ENABLED;
+	written = word(&page->grant->written_ns);
 	out->grant_age_ns = now > written ? now - written : 0;
 	out->mismatches = broker_kernel_mismatches(b);
 	out->arrived_bytes = word(&d->arrived_bytes);

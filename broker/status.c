@@ -123,7 +123,7 @@ unsigned int broker_tenant(struct broker *b, unsigned int i, struct status_tenan
 	return n;
 }
 
-const struct grant_link *broker_kernel(struct broker *b, const char **source)
+const struct grant_page *broker_kernel(struct broker *b, const char **source)
 {
 	*source = b->grant_map ? b->cfg.kernel : "none";
 	return b->grant_map ? &b->grant : NULL;

@@ -61,7 +61,7 @@ unsigned int broker_node(struct broker *b, unsigned int i, struct status_node *o
 unsigned int broker_tenant(struct broker *b, unsigned int i, struct status_tenant *out);
 
 /* The kernel class: its demand page and grant, or NULL; @source is "replay:FILE" or "none". */
-const struct grant_link *broker_kernel(struct broker *b, const char **source);
+const struct grant_page *broker_kernel(struct broker *b, const char **source);
 uint64_t broker_kernel_mismatches(struct broker *b);
 /* Where the replayed trace comes from ("synthetic", ...); "" if nothing is replayed. */
 const char *broker_kernel_trace(struct broker *b);

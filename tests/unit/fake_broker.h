@@ -32,7 +32,7 @@ struct broker {
 	const char *source, *trace;
 	struct amux_grant grant;
 	struct amux_demand demand;
-	struct grant_link link;
+	struct grant_page page;
 	uint64_t mismatches;
 	const struct amux_policy_ops *ops;
 	uint64_t values[AMUX_POLICY_PARAMS];
@@ -50,8 +50,8 @@ static void fake_init(struct broker *b)
 	b->dev.wq_size[ENGINE_WQ_KERNEL] = b->dev.wq_size[ENGINE_WQ_USER] = 16;
 	b->dev.rate_bps = 30000000000ull;
 	b->source = "none";
-	b->link.grant = &b->grant;
-	b->link.demand = &b->demand;
+	b->page.grant = &b->grant;
+	b->page.demand = &b->demand;
 	b->ops = amux_policies[0];
 	policy_defaults(b->ops, b->values);
 }
@@ -114,10 +114,10 @@ unsigned int broker_tenant(struct broker *b, unsigned int i, struct status_tenan
 	return b->n_tenants;
 }
 
-const struct grant_link *broker_kernel(struct broker *b, const char **source)
+const struct grant_page *broker_kernel(struct broker *b, const char **source)
 {
 	*source = b->source;
-	return b->kernel ? &b->link : NULL;
+	return b->kernel ? &b->page : NULL;
 }
 
 const char *broker_kernel_trace(struct broker *b)

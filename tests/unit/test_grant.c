@@ -17,6 +17,7 @@
 #define CHUNK 65536u
 
 static _Alignas(4096) uint8_t map[AMUX_GRANT_MAP_BYTES];
+static struct grant_page page;
 static struct grant_link lk;
 static struct device dev0 = { .engines = 4, .rate_bps = RATE, .pci_id = 0x6a08 };
 static struct device dev1 = { .engines = 4, .rate_bps = RATE / 2 };
@@ -30,7 +31,8 @@ static void setup(void)
 	memset(map, 0, sizeof(map));
 	memset(loan, 0, sizeof(loan));
 	memset(est_wait, 0, sizeof(est_wait));
-	grant_init(&lk, map);
+	grant_init(&page, map);
+	grant_part(&lk, &page, 0, 2);
 	plan = (struct amux_plan){ .chunk_bytes = CHUNK,
 				   .kernel_min_pages = 32,
 				   .reason_mask = ~0u,
@@ -48,14 +50,14 @@ static void setup(void)
 
 static void write_at(uint64_t now)
 {
-	grant_write(&lk, &plan, devs, 2, loan, est_wait, 10000000000, now);
+	grant_write(&lk, &plan, devs, loan, est_wait, 10000000000, now);
 }
 
 static struct amux_grant read_back(void)
 {
 	struct amux_grant g;
 
-	ck_assert_int_eq(grant_read(lk.grant, &g), 0);
+	ck_assert_int_eq(grant_read(page.grant, &g), 0);
 	return g;
 }
 
@@ -75,10 +77,11 @@ START_TEST(inherits_sequence)
 	uint32_t before;
 
 	write_at(MS);
-	lk.grant->seq++;
-	before = lk.grant->seq;
-	grant_init(&lk, map);
-	ck_assert_uint_gt(lk.grant->seq, before);
+	page.grant->seq++;
+	before = page.grant->seq;
+	grant_init(&page, map);
+	grant_part(&lk, &page, 0, 2);
+	ck_assert_uint_gt(page.grant->seq, before);
 	ck_assert_uint_eq(read_back().flags, 0);
 }
 END_TEST
@@ -167,27 +170,27 @@ START_TEST(skips_equal_writes)
 	loan[0] = 1000;
 	est_wait[0] = 100000;
 	write_at(100 * MS);
-	seq = lk.grant->seq;
+	seq = page.grant->seq;
 	est_wait[0] = 105000;
 	write_at(101 * MS);
-	ck_assert_uint_eq(lk.grant->seq, seq); /* little changed, 3 of 4 ms to live */
+	ck_assert_uint_eq(page.grant->seq, seq); /* little changed, 3 of 4 ms to live */
 	write_at(103 * MS);
-	ck_assert_uint_eq(lk.grant->seq, seq + 2); /* less than half its life */
+	ck_assert_uint_eq(page.grant->seq, seq + 2); /* less than half its life */
 	ck_assert_uint_eq(read_back().dev[0].loan_expiry_ns, 107 * MS);
 	est_wait[0] = 200000;
 	write_at(103 * MS);
-	ck_assert_uint_eq(lk.grant->seq, seq + 4);
+	ck_assert_uint_eq(page.grant->seq, seq + 4);
 	loan[0] = 999;
 	write_at(103 * MS);
-	ck_assert_uint_eq(lk.grant->seq, seq + 6);
+	ck_assert_uint_eq(page.grant->seq, seq + 6);
 	loan[0] = 0;
 	write_at(103 * MS);
 	write_at(900 * MS); /* a reserve needs no refreshing */
-	ck_assert_uint_eq(lk.grant->seq, seq + 8);
+	ck_assert_uint_eq(page.grant->seq, seq + 8);
 	plan.kernel_min_pages = 64;
 	write_at(900 * MS);
-	ck_assert_uint_eq(lk.grant->seq, seq + 10);
-	ck_assert_uint_eq(read_back().epoch, lk.epoch);
+	ck_assert_uint_eq(page.grant->seq, seq + 10);
+	ck_assert_uint_eq(read_back().epoch, page.epoch);
 }
 END_TEST
 
@@ -197,16 +200,16 @@ START_TEST(idle_lends_all)
 	uint32_t seq;
 
 	write_at(MS);
-	grant_idle(&lk, &plan, devs, 2, 0, 2 * MS);
+	grant_idle(&lk, &plan, devs, 0, 2 * MS);
 	g = read_back();
 	ck_assert(lk.idle);
 	ck_assert_uint_eq(g.dev[0].reserve_bps + g.dev[0].loan_bps, RATE);
 	ck_assert(g.dev[0].loan_expiry_ns == AMUX_LOAN_UNTIL_WITHDRAWN);
 	ck_assert_uint_eq(g.dev[1].engine_mask, 0);
 	ck_assert_uint_eq(g.dev[1].loan_bps, 0);
-	seq = lk.grant->seq;
-	grant_idle(&lk, &plan, devs, 2, 0, 3 * MS);
-	ck_assert_uint_eq(lk.grant->seq, seq);
+	seq = page.grant->seq;
+	grant_idle(&lk, &plan, devs, 0, 3 * MS);
+	ck_assert_uint_eq(page.grant->seq, seq);
 	/* withdrawn by the next write, whatever it says */
 	write_at(4 * MS);
 	ck_assert(!lk.idle);
@@ -219,17 +222,17 @@ START_TEST(idle_respects_plan)
 	struct amux_grant g;
 
 	plan.share[0][AMUX_CLASS_USER].lend = 0;
-	grant_idle(&lk, &plan, devs, 2, 0, MS);
+	grant_idle(&lk, &plan, devs, 0, MS);
 	g = read_back();
 	ck_assert_uint_eq(g.dev[0].loan_bps, 0);
 	ck_assert_uint_eq(g.dev[0].reserve_bps, 8000000000);
 	/* a new plan while idle shows at once */
 	plan.share[0][AMUX_CLASS_USER].lend = 1;
 	plan.share[0][AMUX_CLASS_KERNEL].limit_bps = 10000000000;
-	grant_idle(&lk, &plan, devs, 2, 0, 2 * MS);
+	grant_idle(&lk, &plan, devs, 0, 2 * MS);
 	ck_assert_uint_eq(read_back().dev[0].loan_bps, 2000000000);
 	plan.decline[AMUX_CLASS_KERNEL] = AMUX_DECLINE_ALWAYS;
-	grant_idle(&lk, &plan, devs, 2, 0, 3 * MS);
+	grant_idle(&lk, &plan, devs, 0, 3 * MS);
 	ck_assert_uint_eq(read_back().flags, 0);
 }
 END_TEST
@@ -254,15 +257,15 @@ START_TEST(reader_gives_up)
 {
 	struct amux_grant g;
 
-	lk.grant->seq |= 1;
-	ck_assert_int_eq(grant_read(lk.grant, &g), -EAGAIN);
-	lk.grant->seq++;
-	ck_assert_int_eq(grant_read(lk.grant, &g), 0);
-	lk.grant->magic++;
-	ck_assert_int_eq(grant_read(lk.grant, &g), -EPROTO);
-	lk.grant->magic--;
-	lk.grant->version++;
-	ck_assert_int_eq(grant_read(lk.grant, &g), -EPROTO);
+	page.grant->seq |= 1;
+	ck_assert_int_eq(grant_read(page.grant, &g), -EAGAIN);
+	page.grant->seq++;
+	ck_assert_int_eq(grant_read(page.grant, &g), 0);
+	page.grant->magic++;
+	ck_assert_int_eq(grant_read(page.grant, &g), -EPROTO);
+	page.grant->magic--;
+	page.grant->version++;
+	ck_assert_int_eq(grant_read(page.grant, &g), -EPROTO);
 }
 END_TEST
 
@@ -270,19 +273,69 @@ START_TEST(hostile_grant)
 {
 	struct amux_grant g;
 
-	memset(&lk.grant->flags, 0xff, sizeof(g) - offsetof(struct amux_grant, flags));
+	memset(&page.grant->flags, 0xff, sizeof(g) - offsetof(struct amux_grant, flags));
 	g = read_back();
 	ck_assert_uint_eq(g.n_devs, AMUX_GRANT_DEVS);
 	ck_assert_uint_eq(g.chunk_bytes, 2u << 20);
 	for (unsigned int i = 0; i < AMUX_GRANT_DEVS; i++)
 		ck_assert_uint_lt(g.dev[i].est_wait_ns, UINT64_MAX / 2);
-	memset(&lk.grant->n_devs, 0, sizeof(g) - offsetof(struct amux_grant, n_devs));
-	lk.grant->dev[3].engine_mask = 1;
+	memset(&page.grant->n_devs, 0, sizeof(g) - offsetof(struct amux_grant, n_devs));
+	page.grant->dev[3].engine_mask = 1;
 	g = read_back();
 	ck_assert_uint_eq(g.chunk_bytes, 4096);
 	ck_assert_uint_eq(g.min_pages, 1);
 	ck_assert_uint_eq(g.dev[0].cap_bytes, 4096);
 	ck_assert_uint_eq(g.dev[3].engine_mask, 0); /* beyond n_devs */
+}
+END_TEST
+
+/* Two nodes, a device each: either writes its own alone. */
+START_TEST(parts)
+{
+	struct amux_demand *d = (struct amux_demand *)(void *)(map + 4096);
+	struct device *const second[] = { &dev1 };
+	struct grant_link other;
+	struct grant_demand out;
+	struct amux_grant g;
+
+	grant_part(&lk, &page, 0, 1);
+	grant_part(&other, &page, 1, 1);
+	write_at(MS);
+	g = read_back();
+	ck_assert_uint_eq(g.n_devs, 1);
+	grant_write(&other, &plan, second, loan, est_wait, 0, 2 * MS);
+	g = read_back();
+	ck_assert_uint_eq(g.n_devs, 2);
+	ck_assert_uint_eq(g.epoch, 2);
+	ck_assert_uint_eq(g.dev[0].device_bps, RATE);
+	ck_assert_uint_eq(g.dev[1].device_bps, RATE / 2);
+	ck_assert_uint_eq(g.dev[1].engine_mask, 0xf);
+
+	grant_disable(&lk, 3 * MS);
+	g = read_back();
+	ck_assert_uint_eq(g.flags, AMUX_GRANT_ENABLED);
+	ck_assert_uint_eq(g.dev[0].engine_mask, 0);
+	ck_assert_uint_eq(g.dev[1].engine_mask, 0xf);
+	grant_disable(&other, 4 * MS);
+	ck_assert_uint_eq(read_back().flags, 0);
+	write_at(5 * MS);
+	g = read_back();
+	ck_assert_uint_eq(g.flags, AMUX_GRANT_ENABLED);
+	ck_assert_uint_eq(g.dev[0].engine_mask, 0xf);
+	ck_assert_uint_eq(g.dev[1].engine_mask, 0);
+
+	d->dev[1].submitted_bytes = 10;
+	grant_demand_read(&lk, &out);
+	ck_assert(!out.active);
+	grant_demand_read(&other, &out);
+	ck_assert(out.active);
+	ck_assert_uint_eq(out.inflight_bytes[0], 10);
+
+	/* What does not fit into the page has no part of it. */
+	grant_part(&other, &page, AMUX_GRANT_DEVS - 1, 3);
+	ck_assert_uint_eq(other.n, 1);
+	grant_part(&other, &page, AMUX_GRANT_DEVS + 1, 3);
+	ck_assert_uint_eq(other.n, 0);
 }
 END_TEST
 
@@ -307,10 +360,13 @@ START_TEST(hostile_demand)
 	ck_assert(!out.active);
 	ck_assert_uint_eq(out.waiting_bytes, 0);
 
-	d->dev[7].submitted_bytes = 10;
+	d->dev[2].submitted_bytes = 10; /* another part's */
+	grant_demand_read(&lk, &out);
+	ck_assert(!out.active);
+	d->dev[1].submitted_bytes = 10;
 	grant_demand_read(&lk, &out);
 	ck_assert(out.active);
-	ck_assert_uint_eq(out.inflight_bytes[7], 10);
+	ck_assert_uint_eq(out.inflight_bytes[1], 10);
 
 	memset(d, 0xff, sizeof(*d));
 	d->finished_bytes = 0;
@@ -339,7 +395,7 @@ static void *race_writer(void *arg)
 		plan.share[0][AMUX_CLASS_KERNEL].reserve_bps = version;
 		plan.share[1][AMUX_CLASS_KERNEL].engine_mask = version;
 		est_wait[0] = version * MS;
-		grant_write(&lk, &plan, devs, 2, loan, est_wait, version, version);
+		grant_write(&lk, &plan, devs, loan, est_wait, version, version);
 	}
 	return NULL;
 }
@@ -350,7 +406,7 @@ static void *race_reader(void *arg)
 	struct amux_grant g;
 
 	for (unsigned int i = 0; i < RACE_READS;) {
-		if (grant_read(lk.grant, &g) || !g.flags)
+		if (grant_read(page.grant, &g) || !g.flags)
 			continue;
 		i++;
 		if (g.dev[0].reserve_bps != g.min_pages ||
@@ -377,7 +433,7 @@ START_TEST(no_torn_reads)
 	pthread_join(writer, NULL);
 	ck_assert_uint_eq(torn[0], 0);
 	ck_assert_uint_eq(torn[1], 0);
-	ck_assert_uint_gt(lk.epoch, 100);
+	ck_assert_uint_gt(page.epoch, 100);
 }
 END_TEST
 
@@ -402,6 +458,7 @@ int main(void)
 	tcase_add_test(tc, disable_withdraws);
 	tcase_add_test(tc, reader_gives_up);
 	tcase_add_test(tc, hostile_grant);
+	tcase_add_test(tc, parts);
 	tcase_add_test(tc, hostile_demand);
 	tcase_add_test(tc, no_torn_reads);
 	suite_add_tcase(s, tc);

@@ -197,6 +197,7 @@ static void fake_close(struct fake *f)
 
 static _Alignas(4096) uint8_t map[AMUX_GRANT_MAP_BYTES];
 static struct amux_demand *const demand = (struct amux_demand *)(void *)(map + 4096);
+static struct grant_page page;
 static struct grant_link lk;
 static struct fake fake[2];
 static struct device *devs[2] = { &fake[0].dev, &fake[1].dev };
@@ -215,7 +216,7 @@ static void count_arrival(void *arg)
 
 static void regrant(void)
 {
-	grant_write(&lk, &plan, devs, n_devs, loan, est_wait, cpu_bps, clock_ns());
+	grant_write(&lk, &plan, devs, loan, est_wait, cpu_bps, clock_ns());
 }
 
 /* The whole of one device for the kernel, small chunks, no prediction. */
@@ -224,7 +225,8 @@ static void setup(void)
 	fake_open(&fake[0]);
 	fake_open(&fake[1]);
 	n_devs = 1;
-	grant_init(&lk, map);
+	grant_init(&page, map);
+	grant_part(&lk, &page, 0, n_devs);
 	plan = (struct amux_plan){ .chunk_bytes = CHUNK,
 				   .kernel_min_pages = 32,
 				   .reason_mask = ~0u,
@@ -286,8 +288,7 @@ static uint64_t ended(void)
 static void wait_batches(uint64_t n)
 {
 	for (unsigned int i = 0; i < 10000000 / STEP; i++) {
-		if (ended() >= n &&
-		    get(&demand->finished_bytes) == get(&demand->arrived_bytes))
+		if (ended() >= n && get(&demand->finished_bytes) == get(&demand->arrived_bytes))
 			return;
 		usleep(STEP);
 	}
@@ -398,12 +399,13 @@ END_TEST
 /* All bits set, or any: the replay may use whatever it has, and must survive. */
 START_TEST(hostile_grant)
 {
-	memset(&lk.grant->flags, _i ? 0xff : 0xa5,
-	       sizeof(*lk.grant) - offsetof(struct amux_grant, flags));
-	lk.grant->flags &= ~(__u32)AMUX_GRANT_PREDICT;
-	lk.grant->flags |= AMUX_GRANT_ENABLED;
-	lk.grant->min_pages = 0;
+	memset(&page.grant->flags, _i ? 0xff : 0xa5,
+	       sizeof(*page.grant) - offsetof(struct amux_grant, flags));
+	page.grant->flags &= ~(__u32)AMUX_GRANT_PREDICT;
+	page.grant->flags |= AMUX_GRANT_ENABLED;
+	page.grant->min_pages = 0;
 	n_devs = 2;
+	grant_part(&lk, &page, 0, 2);
 	run(FOUR, 4);
 	ck_assert_uint_gt(demand->engine_bytes, 0);
 }
@@ -412,7 +414,7 @@ END_TEST
 START_TEST(writer_hangs)
 {
 	regrant();
-	lk.grant->seq++;
+	page.grant->seq++;
 	run(FOUR, 4);
 	ck_assert_uint_eq(demand->declined_pages[AMUX_DECLINE_SEQ_BUSY], FOUR_PAGES);
 }
@@ -569,6 +571,7 @@ END_TEST
 START_TEST(second_device_helps_out)
 {
 	n_devs = 2;
+	grant_part(&lk, &page, 0, 2);
 	fake_set(&fake[0], FAKE_REFUSE);
 	regrant();
 	run(FOUR, 4);
@@ -580,6 +583,7 @@ END_TEST
 START_TEST(devices_share)
 {
 	n_devs = 2;
+	grant_part(&lk, &page, 0, 2);
 	fake_slow(&fake[0], 50);
 	fake_slow(&fake[1], 50);
 	regrant();
