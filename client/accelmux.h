@@ -51,7 +51,7 @@ struct amux_options {
 	const char *socket; /* NULL: $ACCELMUX_SOCKET, else the per-user socket if there is
 			     * one, else /run/accelmux/accelmux.sock */
 	const char *name;   /* shown to operators, up to 31 printable bytes; NULL: the program's */
-	uint32_t node;	    /* preferred NUMA node, AMUX_NODE_ANY */
+	uint32_t node;	    /* preferred NUMA node; AMUX_NODE_ANY: the one the caller runs on */
 };
 
 #define AMUX_OPTIONS_INIT { NULL, NULL, AMUX_NODE_ANY }

@@ -117,6 +117,16 @@ static int connect_name(char out[AMUX_NAME_LEN], const char *name)
 	return 0;
 }
 
+/* Whoever does not say where he belongs is served where he runs now. */
+static uint32_t connect_node(uint32_t wanted)
+{
+	unsigned int node;
+
+	if (wanted != AMUX_NODE_ANY || getcpu(NULL, &node))
+		return wanted;
+	return node;
+}
+
 static int connect_hello(struct amux *a, const struct amux_options *opt)
 {
 	struct amux_msg_hello hello = {
@@ -124,7 +134,7 @@ static int connect_hello(struct amux *a, const struct amux_options *opt)
 		.magic = AMUX_HELLO_MAGIC,
 		.version_min = AMUX_ABI_VERSION,
 		.version_max = AMUX_ABI_VERSION,
-		.node = opt->node,
+		.node = connect_node(opt->node),
 	};
 	struct amux_msg_welcome *w;
 	struct amux_answer ans;

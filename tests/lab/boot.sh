@@ -108,9 +108,22 @@ models_start()
 	EOF
 }
 
+# numa_tiers CPUS: options for node 0, with these, and node 1, which has no CPU and is slower: a
+# lower memory tier, so that demotion has a target
+numa_tiers()
+{
+	lb="-numa hmat-lb,initiator=0,hierarchy=memory"
+	echo "-numa node,nodeid=0,memdev=m0,cpus=$1 -numa node,nodeid=1,memdev=m1,initiator=0" \
+		"$lb,target=0,data-type=access-latency,latency=10" \
+		"$lb,target=0,data-type=access-bandwidth,bandwidth=10G" \
+		"$lb,target=1,data-type=access-latency,latency=40" \
+		"$lb,target=1,data-type=access-bandwidth,bandwidth=2G"
+}
+
 # boot KERNEL WORDS [DEVICES [MACHINE]]: boot with WORDS on the command line and DEVICES
 # (models_start); O/lab/KERNEL/{console,tap}.log
-# MACHINE viommu: an Intel IOMMU in scalable mode, so that processes' addresses are a device's.
+# MACHINE viommu: an Intel IOMMU in scalable mode, so that processes' addresses are a device's;
+# viommu2: and two equal memory nodes with a CPU each.
 # AMUX_LAB_ICOUNT: one CPU, time counts instructions.  AMUX_LAB_DISK: a file for what the guest
 # left on its disk.
 boot()
@@ -134,34 +147,34 @@ boot()
 	fi
 	r=/run-$$
 	memory=memory-backend-ram
-	models="" device_options="" model_options="" machine_options="" words=$2
+	models="" device_options="" model_options="" machine_options="-M q35,hmat=on" words=$2
+	numa=$(numa_tiers $cpus)
 	case ${4:-} in
-	"") ;;
-	viommu)
+	"" | viommu) ;;
+	viommu2)
+		machine_options="-M q35"
+		numa="-numa node,nodeid=0,memdev=m0,cpus=0 -numa node,nodeid=1,memdev=m1,cpus=1"
+		;;
+	*) die "lab-machine: '$4': expected viommu or viommu2" ;;
+	esac
+	if [ "${4:-}" ]; then
 		# Five levels of page tables are more than QEMU's first stage takes.
-		accel="-accel tcg,thread=multi -smp 2 -cpu max,-la57"
-		machine_options="-device intel-iommu,scalable-mode=on,fsts=on,pasid-bits=20,device-iotlb=on,caching-mode=on"
+		accel="-accel tcg,thread=multi -smp 2,sockets=2 -cpu max,-la57"
+		machine_options="$machine_options -device intel-iommu,scalable-mode=on,fsts=on,pasid-bits=20,device-iotlb=on,caching-mode=on"
 		words="$words intel_iommu=on,sm_on iomem=relaxed"
 		model_options=--viommu
-		;;
-	*) die "lab-machine: '$4': expected viommu" ;;
-	esac
+	fi
 	if [ "${3:-}" ]; then
 		memory=memory-backend-memfd,share=on # a device model maps it
 		models_start "$run" "$3" "$model_options"
 	fi
 	qemu_status=0
-	# Node 1 has no CPU and is slower: a lower memory tier, so that demotion has a target.
 	# shellcheck disable=SC2086 # options
 	timeout -k 10 "${AMUX_LAB_TIMEOUT:-600}" chroot "$AMUX_LAB_DIR/root" qemu-system-x86_64 \
-		-M q35,hmat=on $machine_options $accel -m 2048 -nographic -no-reboot -nodefaults \
-		-object $memory,id=m0,size=1G -object $memory,id=m1,size=1G \
-		-numa node,nodeid=0,memdev=m0,cpus=$cpus -numa node,nodeid=1,memdev=m1,initiator=0 \
-		-numa hmat-lb,initiator=0,target=0,hierarchy=memory,data-type=access-latency,latency=10 \
-		-numa hmat-lb,initiator=0,target=0,hierarchy=memory,data-type=access-bandwidth,bandwidth=10G \
-		-numa hmat-lb,initiator=0,target=1,hierarchy=memory,data-type=access-latency,latency=40 \
-		-numa hmat-lb,initiator=0,target=1,hierarchy=memory,data-type=access-bandwidth,bandwidth=2G \
-		-drive file=$r/disk,if=virtio,format=raw,cache=unsafe \
+		$machine_options $accel -m 2048 -nographic -no-reboot -nodefaults \
+		-object $memory,id=m0,size=1G -object $memory,id=m1,size=1G $numa \
+		-drive file=$r/disk,if=none,id=disk,format=raw,cache=unsafe \
+		-device virtio-blk-pci,drive=disk,bus=pcie.0 \
 		-serial file:$r/console.log -serial file:$r/tap.log $device_options \
 		-kernel $r/kernel -initrd $r/initrd.gz \
 		-append "console=ttyS0 panic=-1 nokaslr oops=panic hung_task_panic=0 kasan_multi_shot $words" \
