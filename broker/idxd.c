@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 
 static void text_copy(char *to, const char *from)
 {
@@ -130,6 +131,8 @@ int idxd_scan(struct idxd_host *host, char *err, size_t errlen)
 			 strerror(-ret));
 		return ret;
 	}
+	/* What comes and goes while it is looked at is none of the library's concern. */
+	accfg_set_log_priority(ctx, LOG_CRIT);
 	accfg_device_foreach(ctx, dev) {
 		if (accfg_device_get_type(dev) == ACCFG_DEVICE_DSA &&
 		    host->n_devices < IDXD_DEVICES)

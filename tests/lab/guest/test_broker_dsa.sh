@@ -56,7 +56,7 @@ layout()
 # wq_again: WQ 1, which was disabled and keeps its size and its group, enabled
 wq_again()
 {
-	cd $dsa/dsa0/wq0.1 && echo dedicated >mode && echo 10 >priority && echo user >type &&
+	cd $dsa/dsa0/wq0.1 && echo dedicated >mode && echo 10 >priority && echo user >./type &&
 		echo user1 >name && echo user >driver_name && cd / && wq_enable 0.1 user
 }
 
@@ -124,7 +124,7 @@ said()
 agree()
 {
 	for i in 0 1; do
-		[ "$(metric engine_descriptors_total "engine=\"$i\"")" = "$(model_wq $i done)" ] &&
+		[ "$(metric engine_descriptors_total "engine=\"$i\"")" = "$(model_wq $i "done")" ] &&
 			[ "$(metric engine_bytes_total "engine=\"$i\"")" = "$(model_wq $i bytes)" ] ||
 			return 1
 	done
@@ -133,7 +133,7 @@ agree()
 counters()
 {
 	echo "broker $(metric engine_descriptors_total) descriptors, $(metric engine_bytes_total) bytes;" \
-		"device $(model_wq 0 done)+$(model_wq 1 done), $(model_wq 0 bytes)+$(model_wq 1 bytes)"
+		"device $(model_wq 0 "done")+$(model_wq 1 "done"), $(model_wq 0 bytes)+$(model_wq 1 bytes)"
 }
 
 log()
@@ -152,7 +152,7 @@ accelmuxd --config /tmp/broker.conf >/tmp/broker.log 2>&1
 [ $? = 1 ] && grep -q "(1 kernel, 0 user WQs are enabled): set them up by 'accelmux setup'" /tmp/broker.log
 result $? "nor without a user WQ: $(cat /tmp/broker.log)"
 layout dedicated
-result $? "two engines with a user and a kernel WQ each: $(ls /dev/dsa | tr '\n' ' ')"
+result $? "two engines with a user and a kernel WQ each: $(echo /dev/dsa/*)"
 conf enqcmd
 accelmuxd --config /tmp/broker.conf >/tmp/broker.log 2>&1
 [ $? = 1 ] && grep -q 'dedicated WQ: .dsa. submit = enqcmd: expected auto, movdir64b or write' /tmp/broker.log
@@ -213,7 +213,7 @@ for i in 1 2 3 4; do
 done
 fault delay_us 0
 [ $good = 0 ] && [ "$(model dropped)" = 0 ]
-result $? "four tenants, 512 requests on 32 entries: $(model done) done, $(model dropped) dropped"
+result $? "four tenants, 512 requests on 32 entries: $(model "done") done, $(model dropped) dropped"
 
 losses=$(metric engine_losses_total)
 bench_start 12 --size 64K
