@@ -24,7 +24,8 @@ SOMAJOR := 0
 
 PKGS_CLIENT :=
 PKGS_BROKER := libuv jansson libmicrohttpd inih numa libaccel-config
-PKGS_CLI    := jansson
+PKGS_CLI    := jansson libaccel-config
+PKGS_TEST   := jansson
 PKGS_CHECK  := check
 
 CPPFLAGS += -D_GNU_SOURCE -DAMUX_VERSION='"$(VERSION)"' -I$(O)/include
@@ -45,7 +46,8 @@ CLIENT_SRC   := $(sort $(wildcard client/*.c))
 POLICY_SRC   := $(sort $(wildcard policies/*.c))
 CLI_SRC      := $(sort $(wildcard broker/cli*.c))
 # What the command shares with the broker.
-CLI_SHARED   := broker/trace.c broker/trace_write.c
+CLI_SHARED   := broker/trace.c broker/trace_write.c broker/idxd.c broker/doctor.c \
+                $(sort $(wildcard broker/layout*.c))
 DAEMON_SRC   := broker/main.c
 BROKER_SRC   := $(filter-out $(CLI_SRC) $(DAEMON_SRC),$(sort $(wildcard broker/*.c))) $(POLICY_SRC) \
                 client/crc.c
@@ -61,6 +63,7 @@ PUBLIC := $(O)/include/accelmux/accelmux.h $(O)/include/accelmux/abi.h
 BROKER_CF = $(shell pkg-config --cflags $(PKGS_BROKER))
 BROKER_LD = $(shell pkg-config --libs $(PKGS_BROKER))
 CLI_LD    = $(shell pkg-config --libs $(PKGS_CLI))
+TEST_LD   = $(shell pkg-config --libs $(PKGS_TEST))
 CHECK_LD  = $(shell pkg-config --libs $(PKGS_CHECK))
 
 BIN      := $(O)/accelmuxd $(O)/accelmux
@@ -125,7 +128,7 @@ $(O)/unit/%: $(O)/tests/unit/%.o $(O)/libbroker.a $(O)/libaccelmux.a
 $(O)/integration/%: $(O)/tests/integration/%.o $(call obj,$(TESTLIB_SRC)) $(O)/libaccelmux.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
-	@$(CC) $(LDFLAGS) -o $@ $^ $(CLI_LD)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LD)
 
 $(O)/demo/tenant: $(O)/tests/demo/tenant.o $(O)/libaccelmux.a
 	@mkdir -p $(@D)
@@ -135,7 +138,7 @@ $(O)/demo/tenant: $(O)/tests/demo/tenant.o $(O)/libaccelmux.a
 $(O)/demo/tour: $(call obj,$(filter-out %/tenant.c,$(DEMO_SRC)))
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
-	@$(CC) $(LDFLAGS) -o $@ $^ $(CLI_LD)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LD)
 
 # What is missing must be there before anything is built: hence a make of its own.
 deps:
@@ -166,7 +169,7 @@ check-kernel-debug: all
 INSTALLED := bin/accelmux sbin/accelmuxd lib/libaccelmux.a lib/libaccelmux.so.$(VERSION) \
 	     lib/libaccelmux.so.$(SOMAJOR) lib/libaccelmux.so lib/pkgconfig/accelmux.pc \
 	     include/accelmux/accelmux.h include/accelmux/abi.h include/accelmux/uapi/accelmux.h \
-	     share/doc/accelmux/accelmux.conf
+	     share/doc/accelmux/accelmux.conf lib/systemd/system/accelmux-setup.service
 INSTALL_TO = $(DESTDIR)$(PREFIX)
 
 install: all
@@ -182,12 +185,15 @@ install: all
 	@install -m 644 client/accelmux.h client/abi.h $(INSTALL_TO)/include/accelmux
 	@install -m 644 kmod/uapi/accelmux.h $(INSTALL_TO)/include/accelmux/uapi
 	@install -m 644 docs/accelmux.conf $(INSTALL_TO)/share/doc/accelmux
+	@sed 's|@PREFIX@|$(PREFIX)|' broker/accelmux-setup.service.in \
+		> $(INSTALL_TO)/lib/systemd/system/accelmux-setup.service
 	@[ "$(DESTDIR)" ] || ldconfig 2>/dev/null || :
 
 uninstall:
 	@echo "  UNINSTALL $(INSTALL_TO)"
 	@rm -f $(addprefix $(INSTALL_TO)/,$(INSTALLED))
-	@for d in include/accelmux/uapi include/accelmux share/doc/accelmux; do \
+	@for d in include/accelmux/uapi include/accelmux share/doc/accelmux lib/systemd/system \
+		lib/systemd; do \
 		rmdir $(INSTALL_TO)/$$d 2>/dev/null || :; done
 	@[ "$(DESTDIR)" ] || ldconfig 2>/dev/null || :
 

@@ -27,6 +27,13 @@ static const char help[] =
 	"  trace show FILE                 what is in a trace\n"
 	"  trace pace IN OUT --rate 5G [--seed N] [--force]\n"
 	"                                  the same batches at other times\n"
+	"  setup [--dry-run] [--devices dsa0,dsa1] [--kernel-only]\n"
+	"        [--user-mode dedicated|shared] [--replace] [--group NAME] [--save]\n"
+	"                                  lay out the DSA devices' WQs (root)\n"
+	"  setup --load FILE               the same as a file says it\n"
+	"  setup --undo [--devices ...] [--replace] [--save]\n"
+	"                                  back to how it was\n"
+	"  doctor                          what is missing or wrong, and what helps\n"
 	"\n"
 	"Options:\n"
 	"  --socket CONTROL  the control socket; else $ACCELMUX_CONTROL, else the user's own\n"
@@ -42,6 +49,7 @@ static const struct {
 } commands[] = {
 	{ "status", cli_status }, { "tenants", cli_tenants }, { "devices", cli_devices },
 	{ "policy", cli_policy }, { "bench", cli_bench },     { "trace", cli_trace },
+	{ "setup", cli_setup },	  { "doctor", cli_doctor },
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -105,7 +113,7 @@ int main(int argc, char **argv)
 		if (code < 0)
 			code = cli_fail(CLI_USAGE,
 					"'%s': expected one of: status, tenants, devices, "
-					"policy, bench, trace",
+					"policy, bench, trace, setup, doctor",
 					cli.argv[0]);
 	}
 	/* Output that did not arrive (a full disk, a closed pipe) is no success. */

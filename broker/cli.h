@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * cli.h - what the files of the `accelmux` command share.  The command links libaccelmux and
- * jansson alone (and trace*.c) and knows the broker by its two sockets.
+ * cli.h - what the files of the `accelmux` command share.  The command links libaccelmux, jansson
+ * and libaccel-config (and trace*.c, idxd.c, layout*.c) and knows the broker by its two
+ * sockets.
  *
  * One thread.  Commands return the process's exit code and have then printed one line on
  * standard error if it is not CLI_OK.
@@ -31,17 +32,22 @@ struct cli {
 /* cli.c: print "accelmux: ..." on standard error and return @code. */
 int cli_fail(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* cli_status.c, cli_policy.c, cli_bench.c, cli_trace.c: the commands. */
+/* cli_status.c, cli_policy.c, cli_bench.c, cli_trace.c, cli_setup.c, cli_doctor.c: the commands. */
 int cli_status(const struct cli *cli);
 int cli_tenants(const struct cli *cli);
 int cli_devices(const struct cli *cli);
 int cli_policy(const struct cli *cli);
 int cli_bench(const struct cli *cli);
 int cli_trace(const struct cli *cli);
+int cli_setup(const struct cli *cli);
+int cli_doctor(const struct cli *cli);
 
 /* cli_rpc.c: call @method with @params (consumed; NULL: none).  CLI_OK and *@result, the
  * caller's to json_decref(). */
 int cli_call(const struct cli *cli, const char *method, json_t *params, json_t **result);
+
+/* cli_rpc.c: the control socket to use, @len bytes of @buf at its service. */
+const char *cli_control(const struct cli *cli, char *buf, size_t len);
 
 /* cli_rpc.c: write @result to standard output, for --json. */
 int cli_print_json(const json_t *result);

@@ -28,7 +28,7 @@ static bool own_socket(const char *path)
 	return !lstat(path, &st) && S_ISSOCK(st.st_mode) && st.st_uid == geteuid();
 }
 
-static const char *control_path(const struct cli *cli, char *buf, size_t len)
+const char *cli_control(const struct cli *cli, char *buf, size_t len)
 {
 	const char *env = getenv("ACCELMUX_CONTROL"), *run = getenv("XDG_RUNTIME_DIR");
 
@@ -156,7 +156,7 @@ static int unpack(const char *path, const char *line, json_t **result)
 int cli_call(const struct cli *cli, const char *method, json_t *params, json_t **result)
 {
 	char buf[256], *text, *line;
-	const char *path = control_path(cli, buf, sizeof(buf));
+	const char *path = cli_control(cli, buf, sizeof(buf));
 	json_t *request;
 	int fd = -1, code, rc;
 

@@ -28,6 +28,10 @@
 
 enum engine_wq { ENGINE_WQ_KERNEL = 0, ENGINE_WQ_USER, ENGINE_WQS };
 
+/* Of the static layout, soft or laid out on a device; 1 .. 15 (spec). */
+#define ENGINE_PRIORITY_KERNEL 8
+#define ENGINE_PRIORITY_USER   4
+
 #define DEVICE_CAP_CPU	    (1u << 0) /* the engines burn host CPU time */
 #define DEVICE_CAP_MODEL    (1u << 1) /* time is modelled; rates are scaled */
 #define DEVICE_CAP_BLOCKING (1u << 2) /* progress() must be called for anything to happen */

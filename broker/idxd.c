@@ -6,11 +6,14 @@
 
 #include <accel-config/libaccel_config.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <linux/pci_regs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include <unistd.h>
 
 static void text_copy(char *to, const char *from)
 {
@@ -36,6 +39,40 @@ static void pci_name(char *to, const char *device)
 	    !at[1 + end])
 		text_copy(to, at + 1);
 	free(real);
+}
+
+/*
+ * Has the IOMMU turned the function's PASIDs on?  pasid_enabled of newer drivers says no
+ * more than that it was not told to do without.
+ */
+static bool pasid_on(const char *device)
+{
+	unsigned int at = PCI_CFG_SPACE_SIZE, header = 0;
+	uint16_t control = 0;
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/dsa/devices/%s/../iommu", device);
+	if (access(path, F_OK) < 0)
+		return false;
+	snprintf(path, sizeof(path), "/sys/bus/dsa/devices/%s/../config", device);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* Extended capabilities are a list; others than root cannot read them. */
+	for (int i = 0; fd >= 0 && at && i < 64; i++) {
+		if (pread(fd, &header, sizeof(header), at) != sizeof(header)) {
+			control = PCI_PASID_CTRL_ENABLE;
+			break;
+		}
+		if (PCI_EXT_CAP_ID(header) == PCI_EXT_CAP_ID_PASID) {
+			if (pread(fd, &control, sizeof(control), at + PCI_PASID_CTRL) < 0)
+				control = 0;
+			break;
+		}
+		at = PCI_EXT_CAP_NEXT(header);
+	}
+	if (fd >= 0)
+		close(fd);
+	return control & PCI_PASID_CTRL_ENABLE;
 }
 
 static enum idxd_type type_of(struct accfg_wq *wq)
@@ -99,7 +136,7 @@ static void device_read(struct idxd_device *to, struct accfg_device *dev)
 	to->enabled = accfg_device_get_state(dev) == ACCFG_DEVICE_ENABLED;
 	to->halted = !to->enabled && accfg_device_get_state(dev) != ACCFG_DEVICE_DISABLED;
 	to->configurable = accfg_device_get_configurable(dev);
-	to->pasid = accfg_device_get_pasid_enabled(dev);
+	to->pasid = accfg_device_get_pasid_enabled(dev) && pasid_on(to->name);
 	to->clients = accfg_device_get_clients(dev);
 	accfg_engine_foreach(dev, engine) {
 		if (to->n_engines < IDXD_ENGINES)
@@ -131,8 +168,8 @@ int idxd_scan(struct idxd_host *host, char *err, size_t errlen)
 			 strerror(-ret));
 		return ret;
 	}
-	/* What comes and goes while it is looked at is none of the library's concern. */
-	accfg_set_log_priority(ctx, LOG_CRIT);
+	/* Else it writes to standard error what a host happens not to have. */
+	accfg_set_log_priority(ctx, LOG_EMERG);
 	accfg_device_foreach(ctx, dev) {
 		if (accfg_device_get_type(dev) == ACCFG_DEVICE_DSA &&
 		    host->n_devices < IDXD_DEVICES)

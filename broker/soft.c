@@ -21,7 +21,8 @@ void soft_config_default(struct soft_config *cfg)
 	*cfg = (struct soft_config){
 		.engines = 4,
 		.wq_size = { [ENGINE_WQ_KERNEL] = 16, [ENGINE_WQ_USER] = 16 },
-		.wq_priority = { [ENGINE_WQ_KERNEL] = 8, [ENGINE_WQ_USER] = 4 },
+		.wq_priority = { [ENGINE_WQ_KERNEL] = ENGINE_PRIORITY_KERNEL,
+				 [ENGINE_WQ_USER] = ENGINE_PRIORITY_USER },
 		.max_xfer = 2 << 20,
 		.time_scale = 1,
 		.desc_ns = 80,
