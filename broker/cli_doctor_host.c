@@ -123,7 +123,7 @@ static bool directory_has_entries(const char *path)
 
 static void kernel_read(struct doctor_host *h)
 {
-	char cmdline[4096], path[PATH_MAX];
+	char cmdline[4096], path[PATH_MAX], *swiotlb;
 	struct utsname u;
 
 	uname(&u);
@@ -138,7 +138,11 @@ static void kernel_read(struct doctor_host *h)
 	line_of(cmdline, sizeof(cmdline), "/proc/cmdline");
 	h->sm_on = has_word(cmdline, "sm_on") || strstr(cmdline, "intel_iommu=sm_on") ||
 		   grep(path, "CONFIG_INTEL_IOMMU_SCALABLE_MODE_DEFAULT_ON=y") == DOCTOR_YES;
-	h->swiotlb_force = strstr(cmdline, "swiotlb=force") || strstr(cmdline, ",force");
+	swiotlb = strstr(cmdline, "swiotlb=");
+	if (swiotlb) {
+		swiotlb[strcspn(swiotlb, " ")] = '\0';
+		h->swiotlb_force = has_word(swiotlb + strlen("swiotlb="), "force");
+	}
 }
 
 static void pci_read(struct doctor_host *h)

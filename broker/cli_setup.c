@@ -2,8 +2,8 @@
 /*
  * cli_setup.c - setup: plan the static layout of the DSA devices, show it, apply it, undo it.
  *
- * Everything that can be refused is refused before a device is touched.  What a failure leaves
- * half done is one device, disabled; those before it stay laid out, and in the record.
+ * Everything that can be refused is refused before a device is touched.  A device with which a
+ * step fails is put back; those before it stay laid out, and in the record.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -258,6 +258,28 @@ static void say(struct setup *s, const struct idxd_device *plan, bool changed)
 	printf("\n");
 }
 
+/* A step failed, as @err says: the device as it was a moment ago, if that can be had. */
+static void restore(struct setup *s, const char *name, char *err, size_t errlen)
+{
+	const struct idxd_device *now = idxd_find(&s->host, name);
+	const struct idxd_device *of = recorded(&s->record, name);
+	struct layout_channel channel[IDXD_WQS];
+	struct idxd_device before;
+	char why[ERR_LEN];
+	unsigned int n;
+	bool good = !layout_apply(now, channel, &n, why, sizeof(why));
+	size_t used = strlen(err);
+
+	snprintf(err + used, errlen - used, "; %s",
+		 good ? "it is as it was before" : "it is left disabled");
+	if (!good || !of || !layout_same(now, of, why, sizeof(why)))
+		return;
+	/* Its channels are others now. */
+	before = s->record.before.device[of - s->record.plan.device];
+	layout_record_add(&s->record, now, &before, channel, n);
+	layout_record_write(LAYOUT_RECORD, &s->record, why, sizeof(why));
+}
+
 /* Lay out one device and note it. */
 static int device_apply(struct setup *s, const struct idxd_device *plan, char *err,
 			size_t errlen)
@@ -272,8 +294,10 @@ static int device_apply(struct setup *s, const struct idxd_device *plan, char *e
 	before = of ? s->record.before.device[of - s->record.plan.device]
 		    : *idxd_find(&s->host, plan->name);
 	rc = layout_apply(plan, channel, &n, err, errlen);
-	if (rc)
+	if (rc) {
+		restore(s, plan->name, err, errlen);
 		return rc;
+	}
 	layout_record_add(&s->record, plan, &before, channel, n);
 	rc = layout_record_write(LAYOUT_RECORD, &s->record, err, errlen);
 	if (!rc && s->permit)
@@ -449,14 +473,14 @@ static int change(struct setup *s)
 		code = undo(s);
 		/* The saved file may be all that is left of a former boot. */
 		if (s->save) {
-			int other = setup_forget();
+			int other = setup_forget(s->cli);
 
 			code = code ? code : other;
 		}
 	} else {
 		code = apply(s);
 		if (!code && s->save)
-			code = setup_save(&s->plan, s->group);
+			code = setup_save(s->cli, &s->plan, s->group);
 	}
 	close(fd);
 	return code;

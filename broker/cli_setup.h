@@ -7,6 +7,7 @@
 #ifndef BROKER_CLI_SETUP_H
 #define BROKER_CLI_SETUP_H
 
+#include "cli.h"
 #include "layout_record.h"
 
 #define SETUP_SAVED   "/etc/accelmux/dsa.conf" /* what the unit below loads at boot */
@@ -15,10 +16,10 @@
 
 /*
  * cli_setup_boot.c: let @plan be laid out at every boot, user WQs given to @group (NULL: the
- * default).  An exit code; what was done has been said.
+ * default).  An exit code; what was done has been said, but for --json.
  */
-int setup_save(const struct idxd_host *plan, const char *group);
+int setup_save(const struct cli *cli, const struct idxd_host *plan, const char *group);
 /* The reverse. */
-int setup_forget(void);
+int setup_forget(const struct cli *cli);
 
 #endif /* BROKER_CLI_SETUP_H */

@@ -59,11 +59,13 @@ static bool paths(char *program, char *unit)
 			dirname(dirname(copy))) < PATH_MAX;
 }
 
-static int unit_enable(const char *program, const char *unit)
+static int unit_enable(const struct cli *cli, const char *program, const char *unit)
 {
 	int rc;
 
 	if (!have_systemd()) {
+		if (cli->json)
+			return CLI_OK;
 		printf("%s: written; there is no systemd here: let the host run at boot: %s "
 		       "setup --load %s\n",
 		       SETUP_SAVED, program, SETUP_SAVED);
@@ -80,11 +82,12 @@ static int unit_enable(const char *program, const char *unit)
 				"setup --save: systemctl enable %s: %s %d; run it by hand to "
 				"see why",
 				unit, rc < 0 ? "error" : "exit status", abs(rc));
-	printf("%s: written; %s loads it at boot\n", SETUP_SAVED, SETUP_UNIT);
+	if (!cli->json)
+		printf("%s: written; %s loads it at boot\n", SETUP_SAVED, SETUP_UNIT);
 	return CLI_OK;
 }
 
-int setup_save(const struct idxd_host *plan, const char *group)
+int setup_save(const struct cli *cli, const struct idxd_host *plan, const char *group)
 {
 	char program[PATH_MAX], unit[PATH_MAX], line[256], err[512];
 	json_t *json = layout_to_json(plan, false);
@@ -107,10 +110,11 @@ int setup_save(const struct idxd_host *plan, const char *group)
 		rc = -ENOENT;
 		snprintf(err, sizeof(err), "/proc/self/exe: expected this program's path");
 	}
-	return rc ? cli_fail(CLI_FAILED, "setup --save: %s", err) : unit_enable(program, unit);
+	return rc ? cli_fail(CLI_FAILED, "setup --save: %s", err)
+		  : unit_enable(cli, program, unit);
 }
 
-int setup_forget(void)
+int setup_forget(const struct cli *cli)
 {
 	int rc = 0;
 
@@ -125,6 +129,7 @@ int setup_forget(void)
 				"setup --undo --save: systemctl disable %s: %s %d; run it by "
 				"hand to see why",
 				SETUP_UNIT, rc < 0 ? "error" : "exit status", abs(rc));
-	printf("%s: removed; nothing is laid out at boot\n", SETUP_SAVED);
+	if (!cli->json)
+		printf("%s: removed; nothing is laid out at boot\n", SETUP_SAVED);
 	return CLI_OK;
 }

@@ -147,11 +147,13 @@ bool kmod_link_renew(struct kmod_link *k, struct device *const *dev, unsigned in
 
 	for (unsigned int i = 0; i < n && i < AMUX_GRANT_DEVS; i++) {
 		struct amux_info info = { .dev = i };
+		int got;
 
 		if (ioctl(k->fd, AMUX_IOC_INFO, &info) || info.n_channels >= dev[i]->engines)
 			continue;
 		/* What was never there is asked for only when something has happened. */
-		missing |= device_acquire(k, dev[i], i, dev[i]->node) < (int)k->had[i];
+		got = device_acquire(k, dev[i], i, dev[i]->node);
+		missing |= (got < 0 ? 0 : (unsigned int)got) < k->had[i];
 	}
 	return missing;
 }

@@ -289,11 +289,19 @@ static bool sched_is_up(const struct sched *s)
 	return false;
 }
 
+static bool sched_can_redo(const struct sched *s)
+{
+	for (unsigned int d = 0; d < s->n_devices; d++)
+		if (s->device[d].dev->ops->redo)
+			return true;
+	return false;
+}
+
 /* Send back what no engine will ever take, in order. */
 static void sched_evict(struct sched *s, uint64_t now)
 {
 	struct list *tp, *tt, *fp, *ft, *rp, *rt;
-	bool up = sched_is_up(s);
+	bool up = sched_is_up(s) || s->by_cpu;
 
 	list_for_each_safe(tp, tt, &s->active) {
 		struct sched_tenant *t = container_of(tp, struct sched_tenant, link);
@@ -346,9 +354,10 @@ static void sched_rates(struct sched *s, uint64_t now)
 void sched_replan(struct sched *s, uint64_t now)
 {
 	sched_rates(s, now);
-	s->finishing = false;
+	s->finishing = s->by_cpu = false;
 	if (sched_has_engine(s))
 		return;
+	s->by_cpu = !sched_is_up(s) && sched_can_redo(s);
 	sched_evict(s, now);
 	s->finishing = true;
 }
@@ -405,8 +414,9 @@ static struct sched_engine *engine_pick(struct sched *s, uint64_t now, unsigned 
 		for (unsigned int e = 0; e < sd->dev->engines; e++) {
 			struct sched_engine *se = &sd->engine[e];
 
-			if (!(mask & (1ull << e)) || !device_engine_up(sd->dev, e) ||
-			    se->inflight_chunks >= slots)
+			if (!(mask & (1ull << e)) || se->inflight_chunks >= slots ||
+			    !(device_engine_up(sd->dev, e) ||
+			      (s->by_cpu && sd->dev->ops->redo)))
 				continue;
 			if (se->inflight_bytes && se->inflight_bytes + most > sh->cap_bytes)
 				continue;
@@ -624,6 +634,8 @@ unsigned int sched_issue(struct sched *s, uint64_t now)
 			break;
 		}
 		n++;
+		if (s->by_cpu)
+			break; /* a copy at a time: others have a turn between them */
 	}
 	if (sched_busy(s))
 		s->last_user_ns = now;

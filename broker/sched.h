@@ -98,6 +98,7 @@ struct sched {
 	uint64_t model_cpu_bps; /* 0 unless CPU copies are modelled */
 	bool cpu_only;	   /* every engine is a CPU that the broker was not given */
 	bool finishing;	   /* the plan grants users nothing, but some requests have begun */
+	bool by_cpu; /* ... and no engine is up to finish them: this thread does */
 	struct mux_stats *mux;
 	struct flow_stats users; /* the class: sum over tenants, gone ones included */
 	uint64_t epoch_arrived, arrived_bytes; /* class */
@@ -150,8 +151,8 @@ void sched_cancel(struct sched *s, struct flow *f, uint64_t now);
 
 /*
  * The plan changed.  If it leaves users no engine, requests not begun are completed with
- * AMUX_STATUS_DECLINED (ENGINE_ONLY: -ENODEV); those begun are finished on any engine, or
- * fail with -EIO if none is up.
+ * AMUX_STATUS_DECLINED (ENGINE_ONLY: -ENODEV); those begun are finished on any engine.  If none
+ * is up this thread does it, where a device lets it (engine_ops.redo), else they fail with -EIO.
  */
 void sched_replan(struct sched *s, uint64_t now);
 

@@ -49,6 +49,9 @@ grep -q "libaccelmux.so.0 => $at/lib/" "$dir/ldd" || die "ldd: $(cat "$dir/ldd")
 ! ldd "$dir/static" | grep -q accelmux || die "the static program needs the shared library"
 [ "$("$at/bin/accelmux" --version)" = "accelmux $(cat VERSION)" ] || die "accelmux --version"
 
+grep -q "^ExecStart=$prefix/bin/accelmux setup --load /etc/accelmux/dsa.conf" \
+	"$at/lib/systemd/system/accelmux-setup.service" || die "accelmux-setup.service: wrong program"
+
 "$at/sbin/accelmuxd" --config "$at/share/doc/accelmux/accelmux.conf" --check ||
 	die "the installed accelmux.conf is not valid"
 "$at/sbin/accelmuxd" --config /dev/null --set "broker.socket=$dir/accelmux.sock" \

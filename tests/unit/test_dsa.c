@@ -661,6 +661,45 @@ START_TEST(submission_fails)
 }
 END_TEST
 
+/* No engine is left: what has begun is finished by the broker, what has not is sent back. */
+START_TEST(all_lost)
+{
+	sched_up();
+	plan.share[0][AMUX_CLASS_USER].cap_bytes = 16 * KIB;
+	mock_mode(0, HOLD);
+	mock_mode(1, HOLD);
+	copy(0, 0, SIZE / 2, SIZE / 2);
+	copy(1, 0, SIZE / 2, 4 * KIB);
+	turn();
+	ck_assert_uint_gt(req[0].issued, 0);
+	ck_assert_uint_lt(req[0].issued, req[0].len);
+	for (unsigned int e = 0; e < WQS; e++) {
+		mock_disable(e);
+		__atomic_fetch_or(&dev.suspect, 1u << e, __ATOMIC_RELAXED);
+	}
+	turns_until(first_lost);
+	sched_replan(&s, clock_ns());
+	ck_assert_uint_eq(completions[1], 1);
+	ck_assert_int_eq(req[1].status, AMUX_STATUS_DECLINED);
+	for (unsigned int i = 0; i < 100; i++)
+		turn();
+	ck_assert_uint_eq(completions[0], 0); /* two chunks of it are still out there */
+	ck_assert_uint_eq(req[0].inflight, 2);
+	for (unsigned int e = 0; e < WQS; e++) {
+		dsa_settle(&dev, e);
+		ck_assert(dsa_settled(&dev, e, &host));
+		__atomic_store_n(&dev.health[e], (uint32_t)ENGINE_QUIET, __ATOMIC_RELEASE);
+	}
+	turns_until(all_quiet);
+	turns_until(first_empty);
+	ck_assert_uint_eq(completions[0], 1);
+	ck_assert_int_eq(req[0].status, 0);
+	ck_assert_uint_eq(req[0].done, SIZE / 2);
+	ck_assert_mem_eq(region->addr, region->addr + SIZE / 2, SIZE / 2);
+	sched_down();
+}
+END_TEST
+
 /* The control side alone: this host has no dsa0, so what was lost is gone for good. */
 START_TEST(watched)
 {
@@ -788,6 +827,7 @@ int main(void)
 	tcase_add_test(t, disabled_and_enabled);
 	tcase_add_test(t, late);
 	tcase_add_test(t, submission_fails);
+	tcase_add_test(t, all_lost);
 	tcase_add_test(t, watched);
 	tcase_add_test(t, prefault);
 	tcase_add_test(t, one_fault_a_chunk);

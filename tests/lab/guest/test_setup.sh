@@ -197,9 +197,16 @@ result $? "undo once more: $said"
 sed 's/"dev": "engine0.3"/"dev": "engine0.2"/' /tmp/plan.json >/tmp/engineless.json
 refused 'dsa0: cannot enable.*the device says: .*engine' accelmux setup --load /tmp/engineless.json
 result $? "what the device refuses: $said"
-[ "$(cat $dsa/dsa0/state)" = disabled ] && [ ! -e $record ] &&
+configuration | cmp - /tmp/before && [ ! -e $record ] &&
 	[ "$(ls /sys/class/dma | grep -c '^dma0chan')" = 0 ]
-result $? "leaves it disabled"
+result $? "leaves it as it was"
+accelmux setup >/dev/null && refused 'it is as it was before' accelmux setup --load /tmp/engineless.json
+result $? "the same of a layout: $said"
+accelmux setup >/tmp/out1 && grep -q already /tmp/out1 && doctor
+says ok layout 'dsa0 is as it was laid out'
+result $? "which stands: $(cat /tmp/out1)"
+accelmux setup --undo >/dev/null && configuration | cmp - /tmp/before
+result $? "and can be undone"
 sed 's/"size": 64/"size": 128/' /tmp/plan.json >/tmp/large.json
 refused 'add up to 512: expected at most 256' accelmux setup --load /tmp/large.json
 result $? "too many entries: $said"

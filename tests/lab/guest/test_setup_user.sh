@@ -7,7 +7,7 @@
 # lab-boot: setcpuid=movdir64b,enqcmd
 # lab-machine: viommu
 # lab-device: dsa --version 2
-# lab-device: dsa
+# lab-device: dsa --version 1
 . /t/lib_idxd.sh
 
 # states N: of the WQs of device N
@@ -37,12 +37,14 @@ accelmux setup >/tmp/out1
 result $? "all: $(tr '\n' ';' </tmp/out1)"
 grep -q 'dsa1: already' /tmp/out1 && [ "$(states 0)" = "$all" ]
 result $? "the other one, then"
-half=$(($(cat $dsa/dsa0/max_work_queues_size) / 8))
+entries=$(($(cat $dsa/dsa0/max_work_queues_size) / 8))
+[ "$(cat $dsa/dsa1/wq1.7/size)" = $(($(cat $dsa/dsa1/max_work_queues_size) / 8)) ]
+result $? "a DSA $(cat $dsa/dsa0/version) and a DSA $(cat $dsa/dsa1/version): $(cat $dsa/dsa0/wq0.7/size) and $(cat $dsa/dsa1/wq1.7/size) entries each"
 [ "$(of 0 type)" = "kernel kernel kernel kernel user user user user " ] &&
 	[ "$(of 0 group_id)" = "0 1 2 3 0 1 2 3 " ] && [ "$(of 0 priority)" = "8 8 8 8 4 4 4 4 " ] &&
 	[ "$(of 0 mode | tr ' ' '\n' | sort -u | tr -d '\n')" = dedicated ] &&
-	[ "$(of 0 size)" = "$half $half $half $half $half $half $half $half " ]
-result $? "sysfs shows the layout: $half entries each"
+	[ "$(of 0 size)" = "$entries $entries $entries $entries $entries $entries $entries $entries " ]
+result $? "sysfs shows the layout"
 [ "$(cat $dsa/dsa0/wq0.*/block_on_fault | sort -u)" = 0 ]
 result $? "nothing blocks on a fault"
 accelmux doctor >/tmp/doctor 2>/dev/null
@@ -71,11 +73,12 @@ result $? "of the other device: $(cat /tmp/out1)"
 kill $sleeper
 wait $sleeper 2>/dev/null
 
+mkdir -p /etc
 echo 'accelmux:x:77:' >>/etc/group
 accelmux setup --user-mode shared >/tmp/out1
 result $? "shared: $(tr '\n' ';' </tmp/out1)"
 [ "$(of 0 mode)" = "dedicated dedicated dedicated dedicated shared shared shared shared " ] &&
-	[ "$(cat $dsa/dsa0/wq0.4/threshold)" = $half ]
+	[ "$(cat $dsa/dsa0/wq0.4/threshold)" = $entries ]
 result $? "user WQs are, kernel WQs are not"
 [ "$(ls -ln /dev/dsa | awk '$1 == "crw-rw----" && $3 == 0 && $4 == 77' | wc -l)" = 8 ]
 result $? "their nodes are the group's: $(ls -ln /dev/dsa | tail -n 1)"
