@@ -9,6 +9,7 @@
 #	lab.sh quick|full [TEST...]	all of that on both kernels (full: the long versions)
 #	lab.sh debug [TEST...]		the same on the debug kernel
 #	lab.sh record KERNEL		record tests/traces anew
+#	lab.sh contend			users and kernel on one device: table and picture
 #	lab.sh model [SECONDS]		is the device model safe from its client and its guest?
 #	lab.sh dkms			does DKMS build and install the module, on both kernels?
 #	lab.sh selftest			does the judge notice what it must?
@@ -37,7 +38,7 @@ die()
 
 usage()
 {
-	sed -n '5,17s/^# \{0,1\}//p' "$0" >&2
+	sed -n '5,18s/^# \{0,1\}//p' "$0" >&2
 	exit 2
 }
 
@@ -52,6 +53,8 @@ usage()
 
 # shellcheck source=tests/lab/record.sh
 . "$here/record.sh"
+# shellcheck source=tests/lab/contend.sh
+. "$here/contend.sh"
 
 # Nothing of a run stays in the root directory, however it ends.
 clean_up()
@@ -118,6 +121,11 @@ record)
 	env_make
 	lab_build "$1" || die "$1: the build failed"
 	lab_record "$1" || die "$1: nothing was recorded"
+	;;
+contend)
+	env_make
+	lab_build 7 || die "7: the build failed"
+	lab_contend
 	;;
 model) lab_model "$@" ;;
 dkms)

@@ -7,6 +7,7 @@
 #
 # AMUX_LAB_SECONDS: of a window, default 4.  AMUX_LAB_FULL: leave what was counted on the disk.
 # lab-kernel: 7
+# lab-boot: setcpuid=movdir64b,enqcmd
 # lab-machine: viommu
 # lab-device: dsa --version 1 --time-scale 1000
 . /t/lib_idxd.sh
@@ -70,7 +71,7 @@ bytes()
 }
 
 mkdir /tmp/c
-drivers_load && accelmux setup >/tmp/setup 2>&1
+drivers_load && iommu_up && accelmux setup >/tmp/setup 2>&1
 result $? "the device is set up: $(tail -n 1 /tmp/setup)"
 insmod /m/accelmux.ko timeout_ms=600000
 cat >/tmp/broker.conf <<EOF
@@ -105,6 +106,10 @@ dynamic=$(bytes dynamic.kernel+user kernel)
 result $? "shared: beside the tenant migration gets less than half of what it gets alone"
 [ "$dynamic" -gt $((shared * 3 / 2)) ]
 result $? "dynamic: it gets at least half as much again"
+
+# half of 30 MB/s, and a little for windows that are not quite as long as they should be
+[ "$(bytes partitioned.user user)" -lt $((window * 16500000)) ]
+result $? "partitioned: the tenant alone gets no more than its half: $(bytes partitioned.user user) bytes"
 
 kill $broker
 wait $broker
