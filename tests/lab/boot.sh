@@ -25,6 +25,26 @@ with_libraries()
 	done
 }
 
+# upstream_programs ROOT: accel-config and its dsa_test, of the root directory's own suite and thus
+# with libraries of their own: /up, and in /bin what calls them
+upstream_programs()
+{
+	mkdir -p "$1/up"
+	for program in /usr/bin/accel-config /usr/libexec/accel-config/test/dsa_test; do
+		cp "$AMUX_LAB_DIR/root$program" "$1/up"
+		in_root ldd "$program" | grep -o '/[^ ]*' | while read -r lib; do
+			cp "$AMUX_LAB_DIR/root$lib" "$1/up"
+		done
+		name=$(basename "$program")
+		{
+			echo '#!/bin/busybox sh'
+			echo "exec /up/ld-linux-x86-64.so.2 --library-path /up /up/$name \"\$@\""
+		} >"$1/bin/$name"
+		chmod 755 "$1/bin/$name"
+	done
+	cp "$AMUX_LAB_DIR"/root/usr/libexec/accel-config/test/configs/*.conf "$1/up"
+}
+
 # distribution_modules VERSION DIR ORDER MODULE...: into DIR, their names into DIR/ORDER
 distribution_modules()
 {
@@ -44,7 +64,8 @@ distribution_modules()
 	done
 }
 
-# pack KERNEL [DEVICES]: O/lab/KERNEL/initrd.gz, with the modules of DEVICES, if any
+# pack KERNEL [DEVICES]: O/lab/KERNEL/initrd.gz, with the modules of DEVICES, if any, and what
+# upstream configures and tests them with
 pack()
 {
 	dir=$AMUX_LAB_DIR/root/pack-$$
@@ -61,6 +82,7 @@ pack()
 		# shellcheck disable=SC2086 # names
 		[ -z "${2:-}" ] ||
 			distribution_modules "$(version_of "$1")" "$dir/m" order.dsa $device_modules
+		[ -z "${2:-}" ] || upstream_programs "$dir"
 	fi
 	for program in "$O/accelmuxd" "$O/accelmux"; do
 		[ ! -x "$program" ] || with_libraries "$program" "$dir"
@@ -150,6 +172,7 @@ boot()
 		memory=memory-backend-memfd,share=on # a device model maps it
 		models_start "$run" "$3" "$model_options"
 	fi
+	qemu_status=0
 	# Node 1 has no CPU and is slower: a lower memory tier, so that demotion has a target.
 	# shellcheck disable=SC2086 # options
 	timeout -k 10 "${AMUX_LAB_TIMEOUT:-600}" chroot "$AMUX_LAB_DIR/root" qemu-system-x86_64 \
@@ -160,12 +183,12 @@ boot()
 		-numa hmat-lb,initiator=0,target=0,hierarchy=memory,data-type=access-bandwidth,bandwidth=10G \
 		-numa hmat-lb,initiator=0,target=1,hierarchy=memory,data-type=access-latency,latency=40 \
 		-numa hmat-lb,initiator=0,target=1,hierarchy=memory,data-type=access-bandwidth,bandwidth=2G \
-		-drive file=$r/disk,if=virtio,format=raw,cache=unsafe \
+		-drive file=$r/disk,if=none,id=disk,format=raw,cache=unsafe \
+		-device virtio-blk-pci,drive=disk,bus=pcie.0 \
 		-serial file:$r/console.log -serial file:$r/tap.log $device_options \
 		-kernel $r/kernel -initrd $r/initrd.gz \
 		-append "console=ttyS0 panic=-1 nokaslr oops=panic hung_task_panic=0 kasan_multi_shot $words" \
-		>"$out/qemu.log" 2>&1 </dev/null
-	qemu_status=$?
+		>"$out/qemu.log" 2>&1 </dev/null || qemu_status=$?
 	for pid in $models; do
 		kill "$pid" 2>/dev/null || :
 		wait "$pid" 2>/dev/null || :
