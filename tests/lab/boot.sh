@@ -25,6 +25,26 @@ with_libraries()
 	done
 }
 
+# upstream_programs ROOT: accel-config and its dsa_test, of the root directory's own suite and thus
+# with libraries of their own: /up, and in /bin what calls them
+upstream_programs()
+{
+	mkdir -p "$1/up"
+	for program in /usr/bin/accel-config /usr/libexec/accel-config/test/dsa_test; do
+		cp "$AMUX_LAB_DIR/root$program" "$1/up"
+		in_root ldd "$program" | grep -o '/[^ ]*' | while read -r lib; do
+			cp "$AMUX_LAB_DIR/root$lib" "$1/up"
+		done
+		name=$(basename "$program")
+		{
+			echo '#!/bin/busybox sh'
+			echo "exec /up/ld-linux-x86-64.so.2 --library-path /up /up/$name \"\$@\""
+		} >"$1/bin/$name"
+		chmod 755 "$1/bin/$name"
+	done
+	cp "$AMUX_LAB_DIR"/root/usr/libexec/accel-config/test/configs/*.conf "$1/up"
+}
+
 # distribution_modules VERSION DIR ORDER MODULE...: into DIR, their names into DIR/ORDER
 distribution_modules()
 {
@@ -44,7 +64,8 @@ distribution_modules()
 	done
 }
 
-# pack KERNEL [DEVICES]: O/lab/KERNEL/initrd.gz, with the modules of DEVICES, if any
+# pack KERNEL [DEVICES]: O/lab/KERNEL/initrd.gz, with the modules of DEVICES, if any, and what
+# upstream configures and tests them with
 pack()
 {
 	dir=$AMUX_LAB_DIR/root/pack-$$
@@ -61,6 +82,7 @@ pack()
 		# shellcheck disable=SC2086 # names
 		[ -z "${2:-}" ] ||
 			distribution_modules "$(version_of "$1")" "$dir/m" order.dsa $device_modules
+		[ -z "${2:-}" ] || upstream_programs "$dir"
 	fi
 	for program in "$O/accelmuxd" "$O/accelmux"; do
 		[ ! -x "$program" ] || with_libraries "$program" "$dir"

@@ -58,6 +58,23 @@ static bool drained(struct device *d, uint32_t mask, uint64_t epoch)
 	return d->epoch == epoch;
 }
 
+/* Until no descriptor of @pasid is queued or being executed, or the device is reset. */
+static bool drained_pasid(struct device *d, uint32_t pasid, uint64_t epoch)
+{
+	bool found = true;
+
+	while (found && d->epoch == epoch) {
+		found = false;
+		for (unsigned int i = 0; i < WQS; i++)
+			found |= wq_has_pasid(&d->wq[i], pasid);
+		for (unsigned int i = 0; i < ENGINES; i++)
+			found |= d->engine[i].busy && d->engine[i].pasid == pasid;
+		if (found)
+			pthread_cond_wait(&d->quiet, &d->lock);
+	}
+	return d->epoch == epoch;
+}
+
 static void wqs_stop(struct device *d, uint32_t mask, bool disable, bool reset)
 {
 	for (unsigned int i = 0; i < WQS; i++) {
@@ -87,10 +104,14 @@ static void perform(struct device *d)
 	case C_DISABLE_DEVICE:
 	case C_DRAIN_ALL:
 	case C_ABORT_ALL:
-	case C_DRAIN_PASID:
-	case C_ABORT_PASID:
 		mask = ALL_WQS;
 		break;
+	case C_DRAIN_PASID:
+	case C_ABORT_PASID:
+		/* What is being copied is copied to its end, what is queued, too. */
+		if (drained_pasid(d, CMD_OPERAND(d->command), epoch))
+			finish(d, E_NONE, 0);
+		return;
 	default:
 		break;
 	}

@@ -70,6 +70,8 @@ struct engine {
 	struct device *device;
 	unsigned int index;
 	pthread_t thread;
+	bool busy; /* with a descriptor of this PASID */
+	uint32_t pasid;
 	bool stuck; /* with a descriptor that it does not answer (fault injection) */
 	struct engine_counts count;
 };

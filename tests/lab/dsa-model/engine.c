@@ -118,7 +118,10 @@ static void *engine_main(void *arg)
 			pthread_cond_wait(&d->work, &d->lock);
 			continue;
 		}
+		e->busy = true;
+		e->pasid = desc.pasid;
 		serve(e, (unsigned int)index, &desc);
+		e->busy = false;
 		d->wq[index].running--;
 		if (desc.opcode == DSA_OPCODE_DRAIN) {
 			d->wq[index].draining = false;

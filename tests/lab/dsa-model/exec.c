@@ -142,14 +142,24 @@ static bool reach(struct op *op, uint64_t addr, bool write, uint8_t **to, uint64
 	return true;
 }
 
+/* A copy that overlaps itself: by pieces that do not, which can be done again. */
+static uint64_t piece_max(const struct op *op)
+{
+	uint64_t a = op->desc->src_addr, b = op->desc->dst_addr, apart = a > b ? a - b : b - a;
+
+	if (op->desc->opcode == DSA_OPCODE_MEMMOVE && op->d->iommu.on && apart && apart < PIECE)
+		return apart;
+	return PIECE;
+}
+
 static bool next(struct op *op, struct piece *p)
 {
 	const struct dsa_hw_desc *desc = op->desc;
 	uint8_t has = parts[desc->opcode];
 
 	*p = (struct piece){ .n = op->size - op->done };
-	if (p->n > PIECE)
-		p->n = PIECE;
+	if (p->n > piece_max(op))
+		p->n = piece_max(op);
 	if (op->done + p->n > op->at_most)
 		p->n = op->at_most - op->done;
 	if (!p->n)
@@ -164,6 +174,24 @@ static bool next(struct op *op, struct piece *p)
 		p->dst -= p->n;
 	}
 	return true;
+}
+
+static bool stayed(const struct op *op, uint64_t addr, const struct piece *p, uint32_t done,
+		   bool write, const uint8_t *at)
+{
+	addr += op->backward ? op->size - done - p->n : done;
+	return !at || iommu_still(&op->d->iommu, &op->limits->by, addr, write, at);
+}
+
+/* What was done from @done on was done where it belongs. */
+static bool stands(const struct op *op, const struct piece *p, uint32_t done)
+{
+	const struct dsa_hw_desc *desc = op->desc;
+
+	return stayed(op, desc->src_addr, p, done, false, p->src) &&
+	       stayed(op, desc->dst_addr, p, done, true, p->dst) &&
+	       stayed(op, desc->src2_addr, p, done, false, p->src2) &&
+	       stayed(op, desc->dest2, p, done, true, p->dst2);
 }
 
 /* -------------------------------------------------------------- operations */
@@ -247,6 +275,30 @@ static bool piece_do(struct op *op, const struct piece *p)
 	return n == p->n;
 }
 
+/* The next piece, until it stands; false: the operation ends with it. */
+static bool piece_next(struct op *op, struct piece *p)
+{
+	uint32_t done = op->done, crc = op->crc;
+
+	for (unsigned int i = 0; i < IOMMU_TRIES; i++) {
+		bool more;
+
+		op->done = done;
+		op->crc = crc;
+		if (!next(op, p))
+			return false;
+		more = piece_do(op, p);
+		if (!stands(op, p, done))
+			continue;
+		if (!more)
+			op->out->result = 1;
+		return more;
+	}
+	op->done = done;
+	op->crc = crc;
+	return fault(op, op->desc->dst_addr + done, true);
+}
+
 static bool is_gone(struct device *d, const struct limits *limits, struct outcome *out)
 {
 	out->gone = __atomic_load_n(&d->epoch, __ATOMIC_ACQUIRE) != limits->epoch;
@@ -270,11 +322,7 @@ static void operate(struct op *op)
 		if (is_gone(op->d, op->limits, op->out))
 			return;
 		mem_hold(&op->d->mem);
-		more = next(op, &p);
-		if (more && !piece_do(op, &p)) {
-			op->out->result = 1;
-			more = false;
-		}
+		more = piece_next(op, &p);
 		mem_release(&op->d->mem);
 		*op->clock = clock_pass(&op->d->clock, *op->clock, p.n, first);
 		first = false;
@@ -299,15 +347,21 @@ static struct outcome run(struct device *d, const struct dsa_hw_desc *desc,
 static bool fetch(struct device *d, const struct requester *by, uint64_t addr,
 		  struct dsa_hw_desc *desc)
 {
+	bool good = false;
 	uint64_t n;
 	uint8_t *from;
 
 	mem_hold(&d->mem);
 	from = iommu_at(&d->iommu, by, addr, false, &n);
-	if (from && n >= sizeof(*desc))
+	for (unsigned int i = 0; from && n >= sizeof(*desc) && i < IOMMU_TRIES; i++) {
 		memcpy(desc, from, sizeof(*desc));
+		good = iommu_still(&d->iommu, by, addr, false, from);
+		if (good)
+			break;
+		from = iommu_at(&d->iommu, by, addr, false, &n);
+	}
 	mem_release(&d->mem);
-	return from && n >= sizeof(*desc);
+	return good;
 }
 
 /* One after the other: a fence, therefore, only stops behind an error. */

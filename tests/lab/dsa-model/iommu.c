@@ -172,3 +172,15 @@ uint8_t *iommu_before(struct iommu *u, const struct requester *by, uint64_t addr
 	*n = before;
 	return p + 1;
 }
+
+bool iommu_still(struct iommu *u, const struct requester *by, uint64_t addr, bool write,
+		 const uint8_t *p)
+{
+	uint64_t n;
+
+	if (!u->on)
+		return true;
+	/* Either the guest, who clears the entry first, finds what was written, or we find that. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return iommu_at(u, by, addr, write, &n) == p;
+}

@@ -5,8 +5,10 @@
  *
  * vfio-user has no messages by which a device could ask for a translation with a PASID, so the
  * model walks the tables itself, at every access: nothing is cached, so nothing has to be
- * invalidated, and nobody waits for an access under way when a page is taken away.  Where the
- * root table is, and by which number the device is known there, it must be told.
+ * invalidated.  But nobody waits for an access under way when the guest takes a page away, as
+ * hardware has it: who has accessed something asks iommu_still() whether it was there to the
+ * end, and does it again if not.  Where the root table is, and by which number the device is
+ * known there, it must be told.
  *
  * Owner: struct device.  Threads: any; iommu_at() and iommu_before() with the memory map held.
  */
@@ -37,5 +39,11 @@ uint8_t *iommu_at(struct iommu *u, const struct requester *by, uint64_t addr, bo
 		  uint64_t *n);
 uint8_t *iommu_before(struct iommu *u, const struct requester *by, uint64_t addr, bool write,
 		      uint64_t *n);
+/* What was accessed at @p is where @addr is even now. */
+bool iommu_still(struct iommu *u, const struct requester *by, uint64_t addr, bool write,
+		 const uint8_t *p);
+
+/* So often an access is done again; then it is a fault. */
+#define IOMMU_TRIES 16u
 
 #endif /* DSA_MODEL_IOMMU_H */

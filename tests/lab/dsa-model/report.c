@@ -38,6 +38,7 @@ static enum record record_write(struct device *d, const struct requester *by,
 					   .bytes_completed = out->bytes_completed,
 					   .fault_addr = out->fault_addr };
 	uint64_t n, first;
+	bool good = false;
 	uint8_t *to;
 
 	if (!(desc->flags & IDXD_OP_FLAG_RCR) && out->status == DSA_COMP_SUCCESS)
@@ -50,15 +51,18 @@ static enum record record_write(struct device *d, const struct requester *by,
 		r.crc_val = out->invalid_flags;
 	mem_hold(&d->mem);
 	to = iommu_at(&d->iommu, by, desc->completion_addr, true, &n);
-	if (to && n >= sizeof(r)) {
+	for (unsigned int i = 0; to && n >= sizeof(r) && !good && i < IOMMU_TRIES; i++) {
 		/* The status last: who sees it sees the rest. */
 		memcpy(&first, &r, sizeof(first));
 		memcpy(to + sizeof(first), (uint8_t *)&r + sizeof(first),
 		       sizeof(r) - sizeof(first));
 		__atomic_store_n((uint64_t *)(void *)to, first, __ATOMIC_RELEASE);
+		good = iommu_still(&d->iommu, by, desc->completion_addr, true, to);
+		if (!good)
+			to = iommu_at(&d->iommu, by, desc->completion_addr, true, &n);
 	}
 	mem_release(&d->mem);
-	return to && n >= sizeof(r) ? RECORD_TOLD : RECORD_LOST;
+	return good ? RECORD_TOLD : RECORD_LOST;
 }
 
 /*

@@ -83,6 +83,14 @@ bool wq_idle(const struct wq *w)
 	return !w->queued && !w->running;
 }
 
+bool wq_has_pasid(const struct wq *w, uint32_t pasid)
+{
+	for (unsigned int i = 0; i < w->queued; i++)
+		if (w->ring[(w->head + i) % ENTRIES_MAX].pasid == pasid)
+			return true;
+	return false;
+}
+
 bool wq_has_room(const struct wq *w, bool limited)
 {
 	uint32_t size = WQ_SIZE(w->cfg);

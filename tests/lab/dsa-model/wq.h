@@ -20,6 +20,8 @@ void wq_reset(struct wq *w, bool keep_size);
 /* Throw away what no engine has started. */
 void wq_abort(struct wq *w);
 bool wq_idle(const struct wq *w);
+/* Is there a descriptor of @pasid queued? */
+bool wq_has_pasid(const struct wq *w, uint32_t pasid);
 
 /* Room for one more, through a limited portal or not? */
 bool wq_has_room(const struct wq *w, bool limited);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/idxd.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,12 +18,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PAGE   4096u
-#define HUGE   (2u << 20)
-#define WAIT_S 30
-#define BATCH  8u
-#define MANY   64u
-#define FLAGS  (IDXD_OP_FLAG_CRAV | IDXD_OP_FLAG_RCR)
+#define PAGE	4096u
+#define HUGE	(2u << 20)
+#define WAIT_S	30
+#define STORM_S 5
+#define BATCH	8u
+#define MANY	64u
+#define FLAGS	(IDXD_OP_FLAG_CRAV | IDXD_OP_FLAG_RCR)
 
 struct userwq {
 	int fd;
@@ -326,6 +328,75 @@ static bool check_retry(struct userwq *q, struct dsa_completion_record *unused)
 	return good == taken && !memcmp(src, dst, taken * 64);
 }
 
+/* More than a dedicated WQ holds: those too many are dropped, and nobody is told. */
+static bool check_drop(struct userwq *q, struct dsa_completion_record *unused)
+{
+	struct dsa_completion_record *r = touched(PAGE);
+	struct dsa_hw_desc desc __attribute__((aligned(64)));
+	unsigned int good = 0;
+
+	(void)unused;
+	for (unsigned int i = 0; i < MANY; i++) {
+		describe(&desc, &r[i], DSA_OPCODE_NOOP, NULL, NULL, 0);
+		submit(q, &desc);
+		usleep(20000);
+	}
+	printf("%u submitted\n", MANY);
+	fflush(stdout);
+	/* In their order: those behind the last one that was taken are never answered. */
+	while (good < MANY && await(&r[good]) == DSA_COMP_SUCCESS)
+		good++;
+	printf("%u answered\n", good);
+	return good < MANY;
+}
+
+/* Copies for some seconds, whatever others do on the same WQ. */
+static bool check_storm(struct userwq *q, struct dsa_completion_record *r)
+{
+	uint8_t *src = touched(4 * PAGE), *dst = touched(4 * PAGE);
+	struct dsa_hw_desc desc __attribute__((aligned(64)));
+	unsigned long done = 0, retries = 0;
+	time_t end = time(NULL) + STORM_S;
+
+	while (time(NULL) < end) {
+		uint32_t n = 1 + (uint32_t)rand() % (2 * PAGE),
+			 at = (uint32_t)rand() % (2 * PAGE);
+
+		describe(&desc, r, DSA_OPCODE_MEMMOVE, src + at, dst + at, n);
+		memset(dst, 0, 4 * PAGE);
+		while (!submit(q, &desc))
+			retries++;
+		if (await(r) != DSA_COMP_SUCCESS || memcmp(src + at, dst + at, n)) {
+			printf("status %#x after %lu copies\n", r->status, done);
+			return false;
+		}
+		done++;
+	}
+	printf("done %lu retries %lu\n", done, retries);
+	return done > 0;
+}
+
+/*
+ * Wrong descriptors without a completion record: the device logs them, and on a device without
+ * an event log poll() tells of it.
+ */
+static bool check_bad(struct userwq *q, struct dsa_completion_record *r)
+{
+	struct dsa_hw_desc desc __attribute__((aligned(64)));
+	struct pollfd p = { .fd = q->fd, .events = POLLIN };
+
+	for (unsigned int i = 0; i < 3 * MANY; i++) {
+		describe(&desc, r, 0x7f, NULL, NULL, 0);
+		desc.flags = 0;
+		while (!submit(q, &desc))
+			sched_yield();
+		usleep(5000);
+	}
+	printf("%u submitted, poll %s\n", 3 * MANY,
+	       poll(&p, 1, 2000) == 1 && (p.revents & POLLIN) ? "tells" : "does not tell");
+	return true;
+}
+
 static const struct {
 	const char *name;
 	bool (*check)(struct userwq *q, struct dsa_completion_record *r);
@@ -340,6 +411,9 @@ static const struct {
 	{ "record", check_record },
 	{ "batch", check_batch },
 	{ "retry", check_retry },
+	{ "drop", check_drop },
+	{ "storm", check_storm },
+	{ "bad", check_bad },
 };
 
 int main(int argc, char **argv)

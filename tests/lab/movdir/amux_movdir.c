@@ -151,6 +151,7 @@ static bool fetch_kernel(const struct pt_regs *regs, struct decoded *d, u64 *dat
  * module alone.
  */
 static bool fetch_user(const struct pt_regs *regs, struct decoded *d, u64 *data)
+	__must_hold(RCU)
 {
 	u8 code[CODE_MAX] = { 0 };
 	unsigned long missing;

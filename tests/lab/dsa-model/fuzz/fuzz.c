@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
- * fuzz MODEL SECONDS [SEED] - a client, and a guest, that mean harm: random messages, register
- * writes and descriptors, in between right ones, so that there is something at work.  Prints
- * TAP; the model must answer to the end and leave with status 0.  Build the model with
- * sanitizers for this.
+ * fuzz MODEL SECONDS plain|viommu [SEED] - a client, and a guest, that mean harm: random messages,
+ * register writes and descriptors, in between right ones, so that there is something at work;
+ * with viommu, tables of an IOMMU that are right, then random, then written to by the device.
+ * Prints TAP; the model must answer to the end, must have moved something, and leave with status
+ * 0.  Build the model with sanitizers for this.
  */
 #include <errno.h>
 #include <linux/idxd.h>
@@ -24,6 +25,8 @@
 #define MEMORY	   (4u << 20)
 #define ANSWER_MAX 65536u
 #define WAIT_S	   20
+#define TABLES	   16u /* pages, the last ones of the memory */
+#define DIRECTORY  (MEMORY - TABLES * 4096)
 
 enum { BAR0 = 0, BAR2 = 2, CONFIG = 7 };
 enum { MAP = 2, UNMAP = 3, SET_IRQS = 8, READ = 9, WRITE = 10, RESET = 13 };
@@ -33,7 +36,7 @@ struct header {
 	uint32_t size, flags, error;
 };
 
-static int sock, memory;
+static int sock, memory, control = -1;
 static pid_t model;
 static uint64_t state;
 static unsigned long messages;
@@ -90,7 +93,7 @@ static uint64_t say(unsigned int message, const void *body, uint32_t n, const in
 			    .size = (uint32_t)sizeof(h) + n,
 			    .flags = quiet ? 0x10 : 0 };
 	struct iovec v[2] = { { &h, sizeof(h) }, { (void *)(uintptr_t)body, n } };
-	char control[CMSG_SPACE(16 * sizeof(int))] = { 0 };
+	char space[CMSG_SPACE(16 * sizeof(int))] = { 0 };
 	struct msghdr m = { .msg_iov = v, .msg_iovlen = 2 };
 	static uint8_t answer[ANSWER_MAX];
 	uint64_t word = 0;
@@ -98,7 +101,7 @@ static uint64_t say(unsigned int message, const void *body, uint32_t n, const in
 	if (fds) {
 		struct cmsghdr *c;
 
-		m.msg_control = control;
+		m.msg_control = space;
 		m.msg_controllen = CMSG_SPACE(fds * sizeof(int));
 		c = CMSG_FIRSTHDR(&m);
 		c->cmsg_level = SOL_SOCKET;
@@ -191,10 +194,12 @@ static void configure(void)
 	for (uint32_t i = 0; i < 8; i++) {
 		put32(0x600 + 64 * i, 16);
 		put32(0x604 + 64 * i, 8);
-		put32(0x608 + 64 * i, (i & 1) | 5u << 4);
+		/* With a PASID or without one, and the supervisor's or not. */
+		put32(0x608 + 64 * i,
+		      (i & 1) | 5u << 4 | below(6) << 8 | below(4) % 3 << 28 | below(2) << 29);
 		put32(0x60c + 64 * i, 21 | 5u << 5);
 	}
-	put32(0xe0, 0x1000);
+	put32(0xe0, 0x1000 | below(4));
 	put32(0xe8, below(2) ? 64 : below(65536));
 	put32(0x80, below(2) ? 1u << 13 : 0);
 	put32(0x88, 7);
@@ -254,6 +259,119 @@ static void scatter(void)
 		die("memory");
 }
 
+/* ------------------------------------------------------------------- IOMMU */
+
+enum { ROOT, CONTEXT, PASID_DIR, PASID_TABLE, FIRST, SECOND = FIRST + 5, THIRD = SECOND + 3 };
+
+static uint64_t table(unsigned int which)
+{
+	return DIRECTORY + which * 4096ull;
+}
+
+static void entry(unsigned int which, uint64_t index, uint64_t value)
+{
+	if (pwrite(memory, &value, sizeof(value), (off_t)(table(which) + index * 8)) < 0)
+		die("memory");
+}
+
+/* Everything where it is: PASIDs 0 and 1 by the first stage, 2 by the second, 3 untranslated. */
+static void tables(void)
+{
+	uint64_t flags = below(2) ? 7 : 0x67;
+
+	entry(ROOT, 0, table(CONTEXT) | 1);
+	entry(CONTEXT, 4 * 8 * 4, table(PASID_DIR) | below(8) << 9 | 9);
+	entry(CONTEXT, 4 * 8 * 4 + 1, below(4));
+	entry(PASID_DIR, 0, table(PASID_TABLE) | 1);
+	for (unsigned int i = 0; i < 2; i++) {
+		entry(PASID_TABLE, i * 8, 1 | 1 << 6);
+		entry(PASID_TABLE, i * 8 + 2, table(FIRST) | 1);
+	}
+	entry(PASID_TABLE, 16, table(SECOND) | 1 | 1 << 2 | 2 << 6 | below(2) << 9);
+	entry(PASID_TABLE, 24, 1 | 4 << 6);
+	for (unsigned int i = 0; i < 3; i++)
+		entry(FIRST + i, 0, table(FIRST + i + 1) | flags);
+	entry(FIRST + 2, 1, 2u << 20 | flags | 0x80);
+	for (uint64_t i = 0; i < 512; i++)
+		entry(FIRST + 3, i, i << 12 | flags);
+	entry(SECOND, 0, table(SECOND + 1) | 3);
+	for (uint64_t i = 0; i < MEMORY >> 21; i++)
+		entry(SECOND + 1, i, i << 21 | 0x83);
+}
+
+/* One word of them anything: another table, itself, a large page, beyond the memory. */
+static void spoil(void)
+{
+	uint64_t value = any();
+
+	if (below(2))
+		value = (table(below(TABLES)) + below(8)) | 1 | (uint64_t)below(4096);
+	if (below(4))
+		entry(below(TABLES), below(8) * below(64), value);
+	else if (pwrite(memory, &value, below(8) + 1u,
+			(off_t)(DIRECTORY + below(TABLES * 4096 - 8))) < 0)
+		die("memory");
+}
+
+/* A line to the control socket; what the model answers, up to its end, is in @answer. */
+static void order(const char *line, char *answer, size_t size)
+{
+	size_t n = 0;
+
+	if (send(control, line, strlen(line), MSG_NOSIGNAL) < 0)
+		die("the control socket is closed");
+	do {
+		ssize_t got = recv(control, answer + n, size - 1 - n, 0);
+
+		if (got <= 0)
+			die("no answer on the control socket");
+		n += (size_t)got;
+		answer[n] = 0;
+	} while (n < size - 1 && (n < 2 || strcmp(answer + n - 2, ".\n")));
+}
+
+static void tell(void)
+{
+	char line[100], answer[8192];
+
+	if (below(4))
+		snprintf(line, sizeof(line), "iommu %#llx 0000:00:04.0\n",
+			 (unsigned long long)(table(ROOT) | 0x400));
+	else
+		snprintf(line, sizeof(line), "iommu %#llx %x:%x:%x.%x\n",
+			 (unsigned long long)(any() >> below(64)), below(2), below(300),
+			 below(40), below(9));
+	order(line, answer, sizeof(answer));
+}
+
+/* What the WQs have moved; only what was translated can be. */
+static unsigned long long moved(void)
+{
+	static char answer[65536];
+	unsigned long long sum = 0;
+
+	order("stats\n", answer, sizeof(answer));
+	for (char *at = answer; (at = strstr(at, "bytes ")); at++)
+		sum += strtoull(at + 6, NULL, 10);
+	return sum;
+}
+
+static void step_iommu(void)
+{
+	uint32_t r = below(2000);
+
+	if (r < 10)
+		tables();
+	else if (r < 40)
+		spoil();
+	else if (r < 42)
+		tell();
+	else if (r == 42) {
+		tables();
+		configure();
+	}
+}
+
 static void step(void)
 {
 	uint8_t noise[256];
@@ -286,57 +404,72 @@ static void step(void)
 		put(below(10), any() >> below(64), noise, below(100), false);
 }
 
-static void connect_to(const char *path)
+static int connect_to(const char *path)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	struct timeval limit = { WAIT_S, 0 };
+	int fd;
 
 	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
-	sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	for (int i = 0; connect(sock, (struct sockaddr *)&a, sizeof(a)); i++) {
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	for (int i = 0; connect(fd, (struct sockaddr *)&a, sizeof(a)); i++) {
 		if (i == 100)
 			die("no connection");
 		usleep(50000);
 	}
-	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	unlink(path);
+	return fd;
 }
 
 int main(int argc, char **argv)
 {
-	char path[64];
+	char path[64], control_path[80];
+	bool viommu = argc > 3 && !strcmp(argv[3], "viommu");
+	unsigned long long bytes_moved = 0;
 	time_t end;
 	int status;
 
-	if (argc < 3) {
-		fprintf(stderr, "fuzz: expected MODEL SECONDS [SEED]\n");
+	if (argc < 4 || (!viommu && strcmp(argv[3], "plain"))) {
+		fprintf(stderr, "fuzz: expected MODEL SECONDS plain|viommu [SEED]\n");
 		return 2;
 	}
-	state = argc > 3 ? strtoull(argv[3], NULL, 0) | 1 : (uint64_t)time(NULL) * 2 + 1;
+	state = argc > 4 ? strtoull(argv[4], NULL, 0) | 1 : (uint64_t)time(NULL) * 2 + 1;
 	printf("# SEED=%llu\n", (unsigned long long)state);
 	snprintf(path, sizeof(path), "/tmp/dsa-fuzz-%d", getpid());
+	snprintf(control_path, sizeof(control_path), "%s.control", path);
 	memory = memfd_create("memory", MFD_CLOEXEC);
 	if (memory < 0 || ftruncate(memory, MEMORY))
 		return 2;
 	fflush(stdout);
 	model = fork();
 	if (!model) {
-		execl(argv[1], argv[1], "--once", "--socket", path, (char *)NULL);
+		execl(argv[1], argv[1], "--once", "--socket", path, "--control", control_path,
+		      viommu ? "--viommu" : (char *)NULL, (char *)NULL);
 		_exit(127);
 	}
-	connect_to(path);
-	unlink(path);
+	sock = connect_to(path);
+	control = connect_to(control_path);
 	map();
 	interrupts();
 	configure();
+	tables();
 	end = time(NULL) + atoi(argv[2]);
-	while (time(NULL) < end)
+	while (time(NULL) < end) {
 		step();
+		if (viommu)
+			step_iommu();
+	}
+	bytes_moved = moved();
+	if (!bytes_moved)
+		die("the device has moved nothing at all");
 	get(BAR0, 0, 8); /* everything before it has been taken */
 	close(sock);
 	alarm(WAIT_S);
 	if (waitpid(model, &status, 0) != model || status)
 		die("the model failed");
-	printf("ok 1 - %lu messages\n1..1\n", messages);
+	printf("ok 1 - %s: %lu messages, %llu bytes moved\n1..1\n", argv[3], messages,
+	       bytes_moved);
 	return 0;
 }
