@@ -86,17 +86,17 @@ contend_picture()
 # lab_contend: on the newest kernel; the table on standard output, the picture in docs
 lab_contend()
 {
-	dir=$O/lab/7/contend
-	rm -rf "$dir"
-	mkdir -p "$dir"
+	looks=$O/lab/7/contend
+	rm -rf "$looks"
+	mkdir -p "$looks"
 	: "${AMUX_LAB_SECONDS:=20}" "${AMUX_LAB_FULL:=1}" "${AMUX_LAB_TIMEOUT:=1200}"
 	export AMUX_LAB_SECONDS AMUX_LAB_FULL
 	# shellcheck disable=SC2034 # boot.sh looks at it
-	AMUX_LAB_DISK=$dir/disk
+	AMUX_LAB_DISK=$looks/disk
 	lab_run 7 contend || return 1
-	tar -C "$dir" -xf "$dir/disk" || return 1
-	rm -f "$dir/disk"
-	contend_rows "$dir" >"$dir/rows" || return 1
-	contend_table "$dir/rows"
-	contend_picture "$dir/rows" >"$top/docs/contend.svg"
+	tar -C "$looks" -xf "$looks/disk" || return 1
+	rm -f "$looks/disk"
+	contend_rows "$looks" >"$looks/rows" || return 1
+	contend_table "$looks/rows"
+	contend_picture "$looks/rows" >"$top/docs/contend.svg"
 }
