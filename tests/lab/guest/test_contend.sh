@@ -5,6 +5,9 @@
 # and both together, under each policy.  What the broker and the model counted meanwhile is left
 # on the disk for contend.sh, which makes the table and the picture of it.
 #
+# The guest's CPU is not modelled, and must not be compared with the device: cpu_rate is so low that
+# no prediction sends pages to it.
+#
 # AMUX_LAB_SECONDS: of a window, default 4.  AMUX_LAB_FULL: leave what was counted on the disk.
 # lab-kernel: 7
 # lab-boot: setcpuid=movdir64b,enqcmd
@@ -82,6 +85,7 @@ metrics = off
 engine = dsa
 kernel = device:/dev/accelmux
 policy = shared
+cpu_rate = 1G
 [dsa]
 submit = movdir64b
 time_scale = $scale
