@@ -5,6 +5,7 @@
 # the policy grants is what goes by engine; a broker killed, stopped, or drained costs the
 # migrations nothing.
 . /t/lib_tap.sh
+. /t/lib_broker.sh
 
 # moved: pages by engine while a load runs, and those that the engine was predicted to be too
 # slow for (in this guest it is software); false if its content went wrong
@@ -16,36 +17,19 @@ moved()
 	predicted=$(($(stat declined_predicted) - predicted))
 }
 
-broker_start()
-{
-	accelmuxd --config /tmp/broker.conf >/tmp/broker.log 2>&1 &
-	broker=$!
-	i=0
-	# It attaches before it serves: only then does it drain when it is told to end.
-	while ! accelmux status >/dev/null 2>&1 && [ $i -lt 100 ]; do
-		sleep 0.1
-		i=$((i + 1))
-	done
-	[ "$(stat attached)" = 1 ]
-}
-
-cat >/tmp/broker.conf <<EOF
-[broker]
-socket = /tmp/amux.sock
-control = /tmp/control.sock
+broker_conf <<EOF
 metrics = off
 kernel = device:/dev/accelmux
 policy = dynamic
 EOF
-export ACCELMUX_SOCKET=/tmp/amux.sock ACCELMUX_CONTROL=/tmp/control.sock
 
 accelmuxd --config /tmp/broker.conf >/tmp/broker.log 2>&1
-result $((!$?)) "without the module the broker does not start: $(tail -n 1 /tmp/broker.log)"
+result $((!$?)) "without the module the broker does not start: $(broker_said)"
 
 insmod /m/amux_testdma.ko && insmod /m/accelmux.ko
 result $? "the modules load"
-broker_start
-result $? "the broker attaches: $(tail -n 1 /tmp/broker.log)"
+broker_start && [ "$(stat attached)" = 1 ]
+result $? "the broker attaches: $(broker_said)"
 
 for policy in dynamic partitioned shared; do
 	accelmux policy set $policy >/dev/null 2>&1
@@ -77,15 +61,14 @@ wait $load
 result $? "killed with -9 during migrations: $(cat /tmp/load2)"
 [ "$(stat attached)" = 0 ] && moved && [ "$by_engine" = 0 ]
 result $? "then nothing goes by engine"
-broker_start
+broker_start && [ "$(stat attached)" = 1 ]
 result $? "a new broker attaches"
 kill -STOP $broker
 sleep 1
 moved
 result $? "stopped: migrations go on, $by_engine pages by engine, $(cat /tmp/load)"
 kill -CONT $broker
-kill $broker
-wait $broker
+broker_end
 result $? "it drains and ends with 0"
 rmmod accelmux && rmmod amux_testdma
 result $? "the modules unload"

@@ -9,15 +9,12 @@
 # lab-machine: viommu
 # lab-device: dsa --version 2
 . /t/lib_idxd.sh
-export ACCELMUX_SOCKET=/tmp/amux.sock ACCELMUX_CONTROL=/tmp/control.sock
+. /t/lib_broker.sh
 
 # conf SUBMIT [KERNEL]
 conf()
 {
-	cat >/tmp/broker.conf <<-END
-	[broker]
-	socket = /tmp/amux.sock
-	control = /tmp/control.sock
+	broker_conf <<-END
 	metrics = 127.0.0.1:9437
 	engine = dsa
 	kernel = ${2:-none}
@@ -58,31 +55,6 @@ wq_again()
 {
 	cd $dsa/dsa0/wq0.1 && echo dedicated >mode && echo 10 >priority && echo user >./type &&
 		echo user1 >name && echo user >driver_name && cd / && wq_enable 0.1 user
-}
-
-broker_start()
-{
-	accelmuxd --config /tmp/broker.conf >/tmp/broker.log 2>&1 &
-	broker=$!
-	i=0
-	while ! accelmux status >/dev/null 2>&1; do
-		[ $i -lt 100 ] && kill -0 $broker 2>/dev/null || return 1
-		i=$((i + 1))
-		sleep 0.1
-	done
-}
-
-broker_end()
-{
-	kill $broker
-	wait $broker
-}
-
-# metric NAME [WHAT]: the sum over engines, or that of one: 'engine="1"'
-metric()
-{
-	wget -q -O - http://127.0.0.1:9437/metrics | awk -v name="accelmux_$1{" -v what="${2:-}" \
-		'index($1, name) == 1 && (what == "" || index($1, what)) { sum += $2 } END { print sum + 0 }'
 }
 
 # metric_becomes NAME WHAT VALUE [SECONDS]

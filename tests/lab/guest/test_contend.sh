@@ -14,21 +14,10 @@
 # lab-machine: viommu
 # lab-device: dsa --version 1 --time-scale 1000
 . /t/lib_idxd.sh
+. /t/lib_broker.sh
 
 scale=1000 window=${AMUX_LAB_SECONDS:-4}
 policies="shared partitioned dynamic"
-export ACCELMUX_SOCKET=/tmp/amux.sock ACCELMUX_CONTROL=/tmp/control.sock
-
-# until COMMAND...: for at most 10 s
-until_true()
-{
-	i=0
-	while ! "$@" >/dev/null 2>&1; do
-		[ $i -lt 100 ] || return 1
-		sleep 0.1
-		i=$((i + 1))
-	done
-}
 
 # look NAME: what broker and model have counted up to now
 look()
@@ -77,10 +66,7 @@ mkdir /tmp/c
 drivers_load && iommu_up && accelmux setup >/tmp/setup 2>&1
 result $? "the device is set up: $(tail -n 1 /tmp/setup)"
 insmod /m/accelmux.ko timeout_ms=600000
-cat >/tmp/broker.conf <<EOF
-[broker]
-socket = /tmp/amux.sock
-control = /tmp/control.sock
+broker_conf <<EOF
 metrics = off
 engine = dsa
 kernel = device:/dev/accelmux
@@ -90,10 +76,8 @@ cpu_rate = 1G
 submit = movdir64b
 time_scale = $scale
 EOF
-accelmuxd --config /tmp/broker.conf >/tmp/broker.log 2>&1 &
-broker=$!
-until_true accelmux status
-result $? "the broker has its user WQs and the module its kernel WQs: $(tail -n 1 /tmp/broker.log)"
+broker_start
+result $? "the broker has its user WQs and the module its kernel WQs: $(broker_said)"
 
 for policy in $policies; do
 	accelmux policy set $policy >/dev/null
@@ -115,8 +99,7 @@ result $? "dynamic: it gets at least half as much again"
 [ "$(bytes partitioned.user user)" -lt $((window * 16500000)) ]
 result $? "partitioned: the tenant alone gets no more than its half: $(bytes partitioned.user user) bytes"
 
-kill $broker
-wait $broker
+broker_end
 result $? "the broker drains and ends with 0"
 [ -z "$AMUX_LAB_FULL" ] || tar -C /tmp/c -cf /dev/vda .
 rmmod accelmux

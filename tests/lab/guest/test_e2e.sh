@@ -10,7 +10,7 @@
 # lab-device: dsa node=0 --version 2
 # lab-device: dsa node=1 --version 1
 . /t/lib_idxd.sh
-export ACCELMUX_SOCKET=/tmp/amux.sock ACCELMUX_CONTROL=/tmp/control.sock
+. /t/lib_broker.sh
 
 # clear: both models' counters to 0, and where the others' are
 clear()
@@ -32,13 +32,6 @@ model_bytes()
 			}
 			END { print n + 0 }'
 	done | awk '{ n += $1 } END { printf "%.0f\n", n }'
-}
-
-# metric NAME LABEL: the sum of a metric's samples with that label
-metric()
-{
-	wget -q -O - http://127.0.0.1:9437/metrics | awk -v name="accelmux_$1{" -v what="$2" \
-		'index($1, name) == 1 && index($1, what) { n += $2 } END { printf "%.0f\n", n }'
 }
 
 broker_bytes()
@@ -94,10 +87,7 @@ result $? "two devices, $(dsa_of 0) and $(dsa_of 1), on nodes $nodes"
 accelmux setup >/tmp/setup 2>&1
 result $? "they are set up: $(tail -n 1 /tmp/setup)"
 insmod /m/accelmux.ko timeout_ms=10000
-cat >/tmp/broker.conf <<EOF
-[broker]
-socket = /tmp/amux.sock
-control = /tmp/control.sock
+broker_conf <<EOF
 metrics = 127.0.0.1:9437
 engine = dsa
 kernel = device:/dev/accelmux
@@ -106,15 +96,8 @@ policy = shared
 submit = movdir64b
 timeout = 10s
 EOF
-accelmuxd --config /tmp/broker.conf >/tmp/broker.log 2>&1 &
-broker=$!
-i=0
-while ! accelmux status >/dev/null 2>&1 && [ $i -lt 100 ]; do
-	sleep 0.1
-	i=$((i + 1))
-done
-[ "$(channels)" = 8 ] && [ "$(accelmux devices | grep -c '^dsa')" -ge 2 ]
-result $? "the broker has both, the module their $(channels) channels: $(tail -n 1 /tmp/broker.log)"
+broker_start && [ "$(channels)" = 8 ] && [ "$(accelmux devices | grep -c '^dsa')" -ge 2 ]
+result $? "the broker has both, the module their $(channels) channels: $(broker_said)"
 accelmux doctor >/tmp/doctor
 [ "$(grep -c '^bad' /tmp/doctor)" = 0 ]
 result $? "doctor finds nothing bad: $(grep '^bad' /tmp/doctor | head -n 1)"
@@ -146,8 +129,7 @@ result $? "switches are counted: $(metric policy_switches_total node)"
 [ "$(model dropped 0)" = 0 ] && [ "$(model dropped 1)" = 0 ] && [ "$(metric engine_losses_total engine)" = 0 ]
 result $? "nothing was dropped, no engine lost"
 
-kill $broker
-wait $broker
+broker_end
 result $? "the broker drains and ends with 0"
 rmmod accelmux
 accelmux setup --undo >/tmp/undo 2>&1
