@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * sched_turn.c - whose turn it is: the tenants that have something to issue, and their flows.
+ */
+#include <string.h>
+
+#include "sched_parts.h"
+
+void sched_tenant_init(struct sched_tenant *t, uint32_t id, uint32_t weight,
+		       uint64_t reserve_bps, uint64_t limit_bps)
+{
+	memset(t, 0, sizeof(*t));
+	list_init(&t->link);
+	list_init(&t->flows);
+	t->id = id;
+	t->weight = weight;
+	t->reserve_bps = reserve_bps;
+	t->limit_bps = limit_bps;
+}
+
+void flow_init(struct flow *f, struct sched_tenant *t,
+	       void (*complete)(struct flow *flow, struct request *req, uint64_t now))
+{
+	memset(f, 0, sizeof(*f));
+	list_init(&f->link);
+	list_init(&f->pending);
+	f->tenant = t;
+	f->complete = complete;
+}
+
+static void tenant_activate(struct sched *s, struct sched_tenant *t)
+{
+	if (!list_empty(&t->link))
+		return;
+	list_add_tail(&s->active, &t->link);
+	s->n_active++;
+	s->active_weight += t->weight;
+	s->n_reserved += t->reserve_bps != 0;
+}
+
+static void tenant_deactivate(struct sched *s, struct sched_tenant *t)
+{
+	if (list_empty(&t->link))
+		return;
+	list_del(&t->link);
+	s->n_active--;
+	s->active_weight -= t->weight;
+	s->n_reserved -= t->reserve_bps != 0;
+	/* Credit is not saved up while idle; a debt stays, or going idle would clear it. */
+	if (t->deficit > 0)
+		t->deficit = 0;
+}
+
+void sched_tenant_set(struct sched *s, struct sched_tenant *t, uint32_t weight,
+		      uint64_t reserve_bps, uint64_t limit_bps)
+{
+	bool active = !list_empty(&t->link);
+
+	if (active)
+		tenant_deactivate(s, t);
+	t->weight = weight;
+	t->reserve_bps = reserve_bps;
+	t->limit_bps = limit_bps;
+	t->limit_tag = 0;
+	if (active)
+		tenant_activate(s, t);
+}
+
+void flow_activate(struct sched *s, struct flow *f)
+{
+	if (!list_empty(&f->link) || list_empty(&f->pending))
+		return;
+	list_add_tail(&f->tenant->flows, &f->link);
+	tenant_activate(s, f->tenant);
+}
+
+void flow_deactivate(struct sched *s, struct flow *f)
+{
+	if (list_empty(&f->link) || !list_empty(&f->pending))
+		return;
+	list_del(&f->link);
+	if (list_empty(&f->tenant->flows))
+		tenant_deactivate(s, f->tenant);
+}
+
+void sched_enqueue(struct sched *s, struct flow *f, struct request *r)
+{
+	struct sched_tenant *t = f->tenant;
+
+	r->flow = f;
+	list_add_tail(&f->pending, &r->link);
+	f->unanswered++;
+	f->unanswered_bytes += r->len;
+	gauge_add(&t->queued_bytes, r->len);
+	s->queued_bytes += r->len;
+	s->arrived_bytes += r->len;
+	flow_activate(s, f);
+}
+
+/* ----------------------------------------------------------------------- turn */
+
+struct sched_tenant *sched_tenant_reserved(struct sched *s, uint64_t now)
+{
+	struct sched_tenant *best = NULL;
+	struct list *pos;
+
+	if (!s->n_reserved)
+		return NULL;
+	list_for_each(pos, &s->active) {
+		struct sched_tenant *t = container_of(pos, struct sched_tenant, link);
+
+		if (t->reserve_bps && t->reserve_tag <= now && t->limit_tag <= now &&
+		    (!best || t->reserve_tag < best->reserve_tag))
+			best = t;
+	}
+	return best;
+}
+
+/*
+ * Deficit round-robin.  The head of the ring spends its deficit; once spent it goes to the
+ * end with a new quantum.  A debt is at most one chunk, so every round lets everyone in.
+ */
+struct sched_tenant *sched_tenant_pick(struct sched *s, uint64_t now)
+{
+	struct sched_tenant *t;
+	unsigned int limited = 0;
+	uint64_t ready = 0;
+
+	while (!list_empty(&s->active)) {
+		t = container_of(s->active.next, struct sched_tenant, link);
+		if (t->limit_tag > now) {
+			if (!ready || t->limit_tag < ready)
+				ready = t->limit_tag;
+			if (++limited >= s->n_active)
+				break;
+		} else {
+			if (t->deficit > 0)
+				return t;
+			t->deficit += (int64_t)t->weight * s->plan->chunk_bytes;
+			limited = 0;
+		}
+		list_del(&t->link);
+		list_add_tail(&s->active, &t->link);
+	}
+	if (ready && (!s->ready_ns || ready < s->ready_ns))
+		s->ready_ns = ready;
+	return NULL;
+}
