@@ -83,9 +83,18 @@ contend_picture()
 	rm -f "$AMUX_LAB_DIR/root/contend-$$"
 }
 
+# What only this needs in the root directory
+contend_tools()
+{
+	in_root sh -c 'command -v jq && command -v gnuplot' >/dev/null ||
+		in_root apt-get install -y -qq --no-install-recommends jq gnuplot-nox \
+			>"$AMUX_LAB_DIR/root.log" 2>&1
+}
+
 # lab_contend: on the newest kernel; the table on standard output, the picture in docs
 lab_contend()
 {
+	contend_tools || die "jq and gnuplot cannot be installed: see $AMUX_LAB_DIR/root.log"
 	looks=$O/lab/7/contend
 	rm -rf "$looks"
 	mkdir -p "$looks"

@@ -56,7 +56,7 @@ version_of()
 	cat "$AMUX_LAB_DIR/version-$1"
 }
 
-packages="qemu-system-x86 busybox-static gcc make xz-utils kmod sparse pahole cpio dkms accel-config accel-config-test jq gnuplot-nox"
+packages="qemu-system-x86 busybox-static gcc make xz-utils kmod sparse pahole cpio dkms accel-config accel-config-test"
 
 # What else it must have since it was made
 env_root_packages()

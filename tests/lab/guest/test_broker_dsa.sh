@@ -203,9 +203,10 @@ result $? "four tenants, 512 requests on 32 entries: $(model "done") done, $(mod
 losses=$(metric engine_losses_total)
 bench_start 12 --size 64K
 sleep 3
-echo wq0.1 >$drivers/user/unbind
+accel-config disable-wq -f dsa0/wq0.1 >/tmp/disable 2>&1
+result $? "accel-config disables a WQ under load: $(cat /tmp/disable)"
 metric_becomes engine_up 'engine="1"' 0
-result $? "a WQ is disabled under load: its engine is down: $(grep lost: /tmp/broker.log | tail -n 1)"
+result $? "its engine is down: $(grep lost: /tmp/broker.log | tail -n 1)"
 sleep 1
 [ "$(metric engine_up 'engine="0"')" = 1 ]
 result $? "the other goes on"
