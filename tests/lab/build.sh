@@ -95,7 +95,24 @@ device_model()
 		"$here"/dsa-model/*.c
 }
 
-# lab_model [SECONDS]: the device model with sanitizers against a client and a guest that mean harm
+# model_check DIR: what comes of single descriptors; a program made of the model's own sources
+model_check()
+{
+	# shellcheck disable=SC2046,SC2086 # lists of files and flags
+	${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O1 -g -pthread $guest_warn -fsanitize=address,undefined \
+		-fno-sanitize-recover=all -o "$1/check" "$here/dsa-model/check/check.c" \
+		$(find "$here/dsa-model" -maxdepth 1 -name '*.c' ! -name main.c) || return 1
+	if "$1/check" >"$1/check.log" 2>&1; then
+		echo "ok model/check: $(grep -c ^ok "$1/check.log") results"
+	else
+		echo "not ok model/check"
+		grep -v ^ok "$1/check.log" | sed 's/^/    | /'
+		return 1
+	fi
+}
+
+# lab_model [SECONDS]: the device model with sanitizers: single descriptors, then a client and a
+# guest that mean harm
 lab_model()
 {
 	dir=$O/lab/dsa-fuzz
@@ -107,6 +124,7 @@ lab_model()
 	${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -g $guest_warn -o "$dir/fuzz" \
 		"$here/dsa-model/fuzz/fuzz.c" || return 1
 	bad=0
+	model_check "$dir" || bad=1
 	for mode in plain viommu; do
 		if "$dir/fuzz" "$dir/dsa-model" "${1:-10}" $mode >"$dir/log" 2>&1; then
 			echo "ok model/fuzz: $(sed -n 's/^ok 1 - //p' "$dir/log")"

@@ -10,7 +10,7 @@
 #	lab.sh debug [TEST...]		the same on the debug kernel
 #	lab.sh record KERNEL		record tests/traces anew
 #	lab.sh contend			users and kernel on one device: table and picture
-#	lab.sh model [SECONDS]		is the device model safe from its client and its guest?
+#	lab.sh model [SECONDS]		is the device model right, and safe from its client and guest?
 #	lab.sh dkms			does DKMS build and install the module, on both kernels?
 #	lab.sh selftest			does the judge notice what it must?
 #	lab.sh can			exit 0 if the lab can be had here, else say why not

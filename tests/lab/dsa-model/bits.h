@@ -121,6 +121,11 @@ enum command_error {
 #define WQ_STATE_ENABLED  (1u << 30)
 #define WQ_MODE_SUPPORT	  (1u << 29)
 
+/* Operations and statuses that the kernel's header does not have */
+#define OPCODE_TRANSL_FETCH 0x0au
+#define OPCODE_DIX_GEN	    0x17u
+#define COMP_BATCH_EVL_ERR  0x27u
+
 #define XFER_SHIFT_MAX	31u
 #define BATCH_SHIFT_MAX 10u
 

@@ -104,6 +104,7 @@ struct device {
 	uint32_t evl_head, evl_tail, evl_pending;
 	uint32_t msix_perm[WQS + 1];
 	uint32_t handles; /* interrupt handles given out */
+	uint8_t batch_id; /* of the next batch; atomic */
 
 	struct wq wq[WQS];
 	struct group group[GROUPS];

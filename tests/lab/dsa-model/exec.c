@@ -6,27 +6,24 @@
 
 #include <string.h>
 
+#include "batch.h"
 #include "bits.h"
-#include "report.h"
+#include "delta.h"
+#include "dif.h"
+#include "translate.h"
 
 #define PIECE (64u << 10) /* at most so much between two looks at the clock and the map */
 
-#define HAS_SRC	  (1u << 0)
-#define HAS_DST	  (1u << 1)
-#define HAS_SRC2  (1u << 2) /* where others have the destination */
-#define HAS_DST2  (1u << 3)
-#define HAS_SIZE  (1u << 4)
-#define HAS_BATCH (1u << 5)
+#define HAS_SRC	 (1u << 0)
+#define HAS_DST	 (1u << 1)
+#define HAS_SRC2 (1u << 2) /* where others have the destination */
+#define HAS_DST2 (1u << 3)
+#define HAS_SIZE (1u << 4)
 
-struct op {
-	struct device *d;
-	const struct dsa_hw_desc *desc;
-	struct outcome *out;
-	const struct limits *limits;
-	uint64_t at_most;
-	uint64_t *clock;
-	uint32_t size, done, crc;
-	bool backward;
+/* An operation that is checked and executed elsewhere. */
+struct room {
+	uint8_t (*check)(const struct dsa_hw_desc *desc, const struct limits *limits);
+	void (*run)(struct op *op);
 };
 
 /* Where a piece lies; NULL for what the operation has not. */
@@ -36,7 +33,6 @@ struct piece {
 };
 
 static const uint8_t parts[256] = {
-	[DSA_OPCODE_BATCH] = HAS_BATCH,
 	[DSA_OPCODE_MEMMOVE] = HAS_SRC | HAS_DST | HAS_SIZE,
 	[DSA_OPCODE_MEMFILL] = HAS_DST | HAS_SIZE,
 	[DSA_OPCODE_COMPARE] = HAS_SRC | HAS_SRC2 | HAS_SIZE,
@@ -45,6 +41,27 @@ static const uint8_t parts[256] = {
 	[DSA_OPCODE_CRCGEN] = HAS_SRC | HAS_SIZE,
 	[DSA_OPCODE_COPY_CRC] = HAS_SRC | HAS_DST | HAS_SIZE,
 	[DSA_OPCODE_CFLUSH] = HAS_DST | HAS_SIZE,
+	[DSA_OPCODE_BATCH] = HAS_SRC,
+	[DSA_OPCODE_CR_DELTA] = HAS_SRC | HAS_SRC2 | HAS_DST,
+	[DSA_OPCODE_AP_DELTA] = HAS_SRC | HAS_DST,
+	[OPCODE_TRANSL_FETCH] = HAS_SRC,
+	[DSA_OPCODE_DIF_CHECK] = HAS_SRC,
+	[DSA_OPCODE_DIF_INS] = HAS_SRC | HAS_DST,
+	[DSA_OPCODE_DIF_STRP] = HAS_SRC | HAS_DST,
+	[DSA_OPCODE_DIF_UPDT] = HAS_SRC | HAS_DST,
+	[OPCODE_DIX_GEN] = HAS_SRC | HAS_DST,
+};
+
+static const struct room rooms[256] = {
+	[DSA_OPCODE_BATCH] = { batch_check, batch_run },
+	[DSA_OPCODE_CR_DELTA] = { delta_create_check, delta_create },
+	[DSA_OPCODE_AP_DELTA] = { delta_apply_check, delta_apply },
+	[OPCODE_TRANSL_FETCH] = { translate_check, translate_run },
+	[DSA_OPCODE_DIF_CHECK] = { dif_check, dif_run },
+	[DSA_OPCODE_DIF_INS] = { dif_check, dif_run },
+	[DSA_OPCODE_DIF_STRP] = { dif_check, dif_run },
+	[DSA_OPCODE_DIF_UPDT] = { dif_check, dif_run },
+	[OPCODE_DIX_GEN] = { dif_check, dif_run },
 };
 
 static uint32_t flags_of(const struct dsa_hw_desc *desc, bool in_batch)
@@ -59,31 +76,27 @@ static uint32_t flags_of(const struct dsa_hw_desc *desc, bool in_batch)
 	if (parts[desc->opcode] & HAS_DST)
 		flags |= IDXD_OP_FLAG_CC | IDXD_OP_FLAG_STORD | IDXD_OP_FLAG_DRDBK |
 			 IDXD_OP_FLAG_DSTS;
-	if (desc->opcode == DSA_OPCODE_DUALCAST)
+	if (desc->opcode == DSA_OPCODE_DUALCAST || desc->opcode == DSA_OPCODE_CR_DELTA)
 		flags |= IDXD_OP_FLAG_ADDR3_TCS;
-	if (desc->opcode == DSA_OPCODE_COMPARE || desc->opcode == DSA_OPCODE_COMPVAL)
+	if (desc->opcode == DSA_OPCODE_COMPARE || desc->opcode == DSA_OPCODE_COMPVAL ||
+	    desc->opcode == DSA_OPCODE_CR_DELTA)
 		flags |= IDXD_OP_FLAG_CR;
 	return flags;
 }
 
-static bool overlap(uint64_t a, uint64_t b, uint32_t n)
+static bool known(const struct device *d, uint8_t opcode)
 {
-	return a - b < n || b - a < n;
-}
-
-static bool known(uint8_t opcode)
-{
-	return opcode == DSA_OPCODE_NOOP || opcode == DSA_OPCODE_DRAIN || parts[opcode];
+	return opcode < 64 && (op_known(d) >> opcode & 1);
 }
 
 /* The checks before anything is executed. */
-static uint8_t check(const struct dsa_hw_desc *desc, const struct limits *limits, bool in_batch,
-		     struct outcome *out)
+static uint8_t check(const struct device *d, const struct dsa_hw_desc *desc,
+		     const struct limits *limits, bool in_batch, struct outcome *out)
 {
 	uint8_t has = parts[desc->opcode];
 
-	if (!known(desc->opcode) || (in_batch && (desc->opcode == DSA_OPCODE_BATCH ||
-						  desc->opcode == DSA_OPCODE_DRAIN)))
+	if (!known(d, desc->opcode) || (in_batch && (desc->opcode == DSA_OPCODE_BATCH ||
+						     desc->opcode == DSA_OPCODE_DRAIN)))
 		return DSA_COMP_BAD_OPCODE;
 	out->invalid_flags = desc->flags & ~flags_of(desc, in_batch);
 	if ((desc->flags & (IDXD_OP_FLAG_RCR | IDXD_OP_FLAG_CRAV)) == IDXD_OP_FLAG_RCR)
@@ -97,33 +110,24 @@ static uint8_t check(const struct dsa_hw_desc *desc, const struct limits *limits
 	if ((desc->flags & IDXD_OP_FLAG_RCI) &&
 	    (desc->int_handle >= 32 || !(limits->handles >> desc->int_handle & 1)))
 		return DSA_COMP_INT_HANDLE_INVAL;
-	if (has & HAS_BATCH) {
-		if (desc->desc_count < 2 || desc->desc_count > limits->batch)
-			return DSA_COMP_DESC_CNT_ERANGE;
-		return desc->desc_list_addr % 64 ? DSA_COMP_DESCLIST_ALIGN : DSA_COMP_SUCCESS;
-	}
+	if (rooms[desc->opcode].check)
+		return rooms[desc->opcode].check(desc, limits);
 	if ((has & HAS_SIZE) && (!desc->xfer_size || desc->xfer_size > limits->xfer))
 		return DSA_COMP_XFER_ERANGE;
 	if ((has & HAS_DST2) && ((desc->dst_addr ^ desc->dest2) & 0xfff))
 		return DSA_COMP_DCAST_ERR;
-	if ((has & HAS_DST2) && (overlap(desc->src_addr, desc->dst_addr, desc->xfer_size) ||
-				 overlap(desc->src_addr, desc->dest2, desc->xfer_size) ||
-				 overlap(desc->dst_addr, desc->dest2, desc->xfer_size)))
+	if ((has & HAS_DST2) &&
+	    (op_overlap(desc->src_addr, desc->xfer_size, desc->dst_addr, desc->xfer_size) ||
+	     op_overlap(desc->src_addr, desc->xfer_size, desc->dest2, desc->xfer_size) ||
+	     op_overlap(desc->dst_addr, desc->xfer_size, desc->dest2, desc->xfer_size)))
 		return DSA_COMP_OVERLAP_BUFFERS;
 	if (desc->opcode == DSA_OPCODE_COPY_CRC &&
-	    overlap(desc->src_addr, desc->dst_addr, desc->xfer_size))
+	    op_overlap(desc->src_addr, desc->xfer_size, desc->dst_addr, desc->xfer_size))
 		return DSA_COMP_OVERLAP_BUFFERS;
 	return DSA_COMP_SUCCESS;
 }
 
 /* ------------------------------------------------------------------ pieces */
-
-static bool fault(struct op *op, uint64_t addr, bool write)
-{
-	op->out->status = DSA_COMP_PAGE_FAULT_NOBOF | (write ? DSA_COMP_STATUS_WRITE : 0);
-	op->out->fault_addr = addr;
-	return false;
-}
 
 /* The buffer at @addr: its next bytes, or the last ones that are not done.  false: a fault. */
 static bool reach(struct op *op, uint64_t addr, bool write, uint8_t **to, uint64_t *n)
@@ -136,7 +140,7 @@ static bool reach(struct op *op, uint64_t addr, bool write, uint8_t **to, uint64
 	*to = op->backward ? iommu_before(u, by, addr, write, &room)
 			   : iommu_at(u, by, addr, write, &room);
 	if (!*to)
-		return fault(op, op->backward ? addr - 1 : addr, write);
+		return op_fault(op, op->backward ? addr - 1 : addr, write);
 	if (*n > room)
 		*n = room;
 	return true;
@@ -163,7 +167,7 @@ static bool next(struct op *op, struct piece *p)
 	if (op->done + p->n > op->at_most)
 		p->n = op->at_most - op->done;
 	if (!p->n)
-		return fault(op, desc->src_addr + op->done, false);
+		return op_fault(op, desc->src_addr + op->done, false);
 	if (((has & HAS_SRC) && !reach(op, desc->src_addr, false, &p->src, &p->n)) ||
 	    ((has & HAS_DST) && !reach(op, desc->dst_addr, true, &p->dst, &p->n)) ||
 	    ((has & HAS_SRC2) && !reach(op, desc->src2_addr, false, &p->src2, &p->n)) ||
@@ -296,44 +300,36 @@ static bool piece_next(struct op *op, struct piece *p)
 	}
 	op->done = done;
 	op->crc = crc;
-	return fault(op, op->desc->dst_addr + done, true);
-}
-
-static bool is_gone(struct device *d, const struct limits *limits, struct outcome *out)
-{
-	out->gone = __atomic_load_n(&d->epoch, __ATOMIC_ACQUIRE) != limits->epoch;
-	return out->gone;
+	return op_fault(op, op->desc->dst_addr + done, true);
 }
 
 static void operate(struct op *op)
 {
 	const struct dsa_hw_desc *desc = op->desc;
-	bool more = true, first = true;
+	bool more = true;
 	struct piece p;
 
 	op->size = desc->xfer_size;
 	op->crc = desc->crc_seed;
 	if (desc->opcode == DSA_OPCODE_MEMMOVE && desc->dst_addr > desc->src_addr &&
-	    overlap(desc->src_addr, desc->dst_addr, desc->xfer_size)) {
+	    op_overlap(desc->src_addr, desc->xfer_size, desc->dst_addr, desc->xfer_size)) {
 		op->backward = true;
 		op->out->result = 1; /* what is done is at the end */
 	}
 	while (more && op->done < op->size) {
-		if (is_gone(op->d, op->limits, op->out))
+		if (op_gone(op))
 			return;
 		mem_hold(&op->d->mem);
 		more = piece_next(op, &p);
 		mem_release(&op->d->mem);
-		*op->clock = clock_pass(&op->d->clock, *op->clock, p.n, first);
-		first = false;
+		op_pass(op, p.n);
 	}
 	if (op->out->status == DSA_COMP_SUCCESS && op->backward)
 		op->out->result = 0;
 	op->out->bytes_completed =
 		op->out->status == DSA_COMP_SUCCESS && !op->out->result ? 0 : op->done;
-	op->out->bytes = op->done;
 	if (desc->opcode == DSA_OPCODE_CRCGEN || desc->opcode == DSA_OPCODE_COPY_CRC)
-		op->out->crc = op->crc;
+		memcpy(op->out->specific, &op->crc, sizeof(op->crc));
 	/* "Check result": a result that is not the expected one is told by the status. */
 	if (op->out->status == DSA_COMP_SUCCESS && (desc->flags & IDXD_OP_FLAG_CR) &&
 	    op->out->result != desc->expected_res)
@@ -342,66 +338,9 @@ static void operate(struct op *op)
 
 static struct outcome run(struct device *d, const struct dsa_hw_desc *desc,
 			  const struct limits *limits, bool in_batch, uint64_t at_most,
-			  uint64_t *clock);
-
-static bool fetch(struct device *d, const struct requester *by, uint64_t addr,
-		  struct dsa_hw_desc *desc)
-{
-	bool good = false;
-	uint64_t n;
-	uint8_t *from;
-
-	mem_hold(&d->mem);
-	from = iommu_at(&d->iommu, by, addr, false, &n);
-	for (unsigned int i = 0; from && n >= sizeof(*desc) && i < IOMMU_TRIES; i++) {
-		memcpy(desc, from, sizeof(*desc));
-		good = iommu_still(&d->iommu, by, addr, false, from);
-		if (good)
-			break;
-		from = iommu_at(&d->iommu, by, addr, false, &n);
-	}
-	mem_release(&d->mem);
-	return good;
-}
-
-/* One after the other: a fence, therefore, only stops behind an error. */
-static void batch(struct device *d, const struct dsa_hw_desc *desc, const struct limits *limits,
-		  struct outcome *out, uint64_t *clock)
-{
-	bool failed = false;
-
-	for (uint32_t i = 0; i < desc->desc_count; i++) {
-		uint64_t addr = desc->desc_list_addr + (uint64_t)i * sizeof(struct dsa_hw_desc);
-		struct dsa_hw_desc inner;
-		struct outcome one;
-
-		if (is_gone(d, limits, out))
-			return;
-		if (!fetch(d, &limits->by, addr, &inner)) {
-			out->status = DSA_COMP_BATCH_PAGE_FAULT;
-			out->fault_addr = addr;
-			return;
-		}
-		if (failed && (inner.flags & IDXD_OP_FLAG_FENCE))
-			break;
-		inner.pasid = desc->pasid;
-		inner.priv = desc->priv;
-		one = run(d, &inner, limits, true, UINT64_MAX, clock);
-		out->gone = one.gone;
-		if (one.gone)
-			return;
-		report_inner(d, limits, &inner, &one);
-		out->bytes += one.bytes;
-		out->bytes_completed++;
-		failed |= one.status != DSA_COMP_SUCCESS;
-	}
-	out->status = failed ? DSA_COMP_BATCH_FAIL : DSA_COMP_SUCCESS;
-}
-
-static struct outcome run(struct device *d, const struct dsa_hw_desc *desc,
-			  const struct limits *limits, bool in_batch, uint64_t at_most,
 			  uint64_t *clock)
 {
+	const struct room *room = &rooms[desc->opcode];
 	struct outcome out = { 0 };
 	struct op op = { .d = d,
 			 .desc = desc,
@@ -410,14 +349,16 @@ static struct outcome run(struct device *d, const struct dsa_hw_desc *desc,
 			 .at_most = at_most,
 			 .clock = clock };
 
-	out.status = check(desc, limits, in_batch, &out);
-	if (out.status == DSA_COMP_SUCCESS && (parts[desc->opcode] & HAS_SIZE)) {
+	out.status = check(d, desc, limits, in_batch, &out);
+	if (out.status != DSA_COMP_SUCCESS)
+		memcpy(out.specific, &out.invalid_flags, sizeof(out.invalid_flags));
+	else if (room->run)
+		room->run(&op);
+	else if (parts[desc->opcode] & HAS_SIZE)
 		operate(&op);
-		return out;
-	}
-	*clock = clock_pass(&d->clock, *clock, 0, 1);
-	if (out.status == DSA_COMP_SUCCESS && (parts[desc->opcode] & HAS_BATCH))
-		batch(d, desc, limits, &out, clock);
+	if (!op.begun)
+		op_pass(&op, 0);
+	out.bytes += op.done;
 	return out;
 }
 
@@ -425,4 +366,10 @@ struct outcome exec_run(struct device *d, const struct dsa_hw_desc *desc,
 			const struct limits *limits, uint64_t at_most, uint64_t *clock)
 {
 	return run(d, desc, limits, false, at_most, clock);
+}
+
+struct outcome exec_inner(struct device *d, const struct dsa_hw_desc *desc,
+			  const struct limits *limits, uint64_t *clock)
+{
+	return run(d, desc, limits, true, UINT64_MAX, clock);
 }

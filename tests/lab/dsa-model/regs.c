@@ -8,6 +8,7 @@
 
 #include "bits.h"
 #include "command.h"
+#include "op.h"
 #include "report.h"
 
 #define BLOCK_ON_FAULT 0u /* no page requests */
@@ -25,12 +26,6 @@
 #define WQCAP_OP_CONFIG BIT64(54)
 
 #define READ_BUFFERS 96u
-
-#define OPERATIONS                                                                           \
-	(BIT64(DSA_OPCODE_NOOP) | BIT64(DSA_OPCODE_BATCH) | BIT64(DSA_OPCODE_DRAIN) |        \
-	 BIT64(DSA_OPCODE_MEMMOVE) | BIT64(DSA_OPCODE_MEMFILL) | BIT64(DSA_OPCODE_COMPARE) | \
-	 BIT64(DSA_OPCODE_COMPVAL) | BIT64(DSA_OPCODE_DUALCAST) | BIT64(DSA_OPCODE_CRCGEN) | \
-	 BIT64(DSA_OPCODE_COPY_CRC) | BIT64(DSA_OPCODE_CFLUSH))
 
 /* 1 .. 14 */
 #define COMMANDS 0x7ffeu
@@ -57,7 +52,7 @@ static uint64_t capability(const struct device *d, uint32_t offset)
 	case R_ENGCAP:
 		return ENGINES;
 	case R_OPCAP:
-		return OPERATIONS;
+		return op_known(d);
 	case R_TABLES:
 		return T_GRPCFG / TABLE_UNIT | T_WQCFG / TABLE_UNIT << 16 |
 		       (uint64_t)(T_MSIX_PERM / TABLE_UNIT) << 32;

@@ -219,9 +219,42 @@ static uint64_t address(void)
 	return r < 9 ? MEMORY - below(100) : any();
 }
 
+/* What delta records and DIF want to be executed at all. */
+static void fit(struct dsa_hw_desc *desc)
+{
+	static const uint32_t blocks[] = { 512, 520, 4096, 4104 };
+
+	if (desc->opcode == DSA_OPCODE_CR_DELTA || desc->opcode == DSA_OPCODE_AP_DELTA) {
+		memset(desc->op_specific, 0, sizeof(desc->op_specific));
+		desc->src_addr &= ~7ull;
+		desc->dst_addr &= ~7ull;
+		desc->xfer_size &= ~7u;
+		if (desc->opcode == DSA_OPCODE_CR_DELTA) {
+			desc->delta_addr = address() & ~7ull;
+			desc->max_delta_size = 80 + below(100000);
+		} else {
+			desc->delta_rec_size = 10 * below(2000);
+		}
+	} else if (desc->opcode >= DSA_OPCODE_DIF_CHECK && desc->opcode <= 0x17) {
+		memset(desc->op_specific, 0, sizeof(desc->op_specific));
+		desc->dif_chk_flags = (uint8_t)below(16);
+		if (desc->opcode != DSA_OPCODE_DIF_INS && desc->opcode != 0x17)
+			desc->src_dif_flags = (uint8_t)(0x60 | below(256));
+		desc->xfer_size = below(20) * (blocks[desc->dif_chk_flags & 3] +
+					       (desc->src_dif_flags ? 8 : 0));
+		if (desc->src_dif_flags)
+			desc->chk_app_tag_mask = 0xffff;
+	} else if (desc->opcode == 0x0a) {
+		memset(desc->op_specific, 0, sizeof(desc->op_specific));
+		desc->dst_addr = 0;
+	}
+}
+
 static void describe(struct dsa_hw_desc *desc)
 {
-	static const uint8_t opcodes[] = { 0, 1, 2, 3, 4, 5, 6, 9, 0x10, 0x11, 0x20 };
+	static const uint8_t opcodes[] = { 0,	 1,    2,    3,	   4,	 5,    6,
+					   7,	 8,    9,    0x0a, 0x10, 0x11, 0x12,
+					   0x13, 0x14, 0x15, 0x17, 0x20 };
 	static const uint32_t flags[] = { 0x4, 0xc, 0x1c, 0x14, 0x8c };
 
 	memset(desc, 0, sizeof(*desc));
@@ -235,6 +268,8 @@ static void describe(struct dsa_hw_desc *desc)
 	desc->xfer_size = below(3) ? below(200000) : below(2) ? below(64) : (uint32_t)any();
 	if (desc->opcode == DSA_OPCODE_BATCH)
 		desc->desc_count = below(40);
+	if (below(4))
+		fit(desc);
 	desc->int_handle = (uint16_t)(below(10) ? below(10) : any());
 }
 
