@@ -45,5 +45,5 @@ broker_end()
 metric()
 {
 	wget -q -O - http://127.0.0.1:9437/metrics | awk -v name="accelmux_$1{" -v what="${2:-}" \
-		'index($1, name) == 1 && index($1, what) { sum += $2 } END { printf "%.0f\n", sum }'
+		'index($1, name) == 1 && (what == "" || index($1, what)) { sum += $2 } END { printf "%.0f\n", sum }'
 }
