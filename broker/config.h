@@ -50,7 +50,8 @@ struct config {
 	char control[108];     /* control socket */
 	char metrics_addr[64]; /* "127.0.0.1:9437", "" : off */
 	char policy[32];
-	char kernel[512]; /* "none", "device:PATH", "replay:FILE"; FILE made relative to the config file */
+	char kernel
+		[512]; /* "none", "device:PATH", "replay:FILE"; FILE made relative to the config file */
 	bool replay_loop, replay_verify;
 	uint64_t epoch_ns; /* unscaled; default 1 ms */
 	uint64_t spin_ns;  /* the mux polls this long before it sleeps; default 20 us */

@@ -44,7 +44,7 @@ struct mail {
 struct mailbox {
 	pthread_mutex_t lock;
 	struct list mails;
-	uint32_t pending; /* hint, read without the lock */
+	uint32_t pending;	   /* hint, read without the lock */
 	void (*notify)(void *arg); /* called after a post, on the poster's thread */
 	void *arg;
 };

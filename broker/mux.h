@@ -52,7 +52,7 @@ struct mux {
 	struct queue_set queues;
 	struct grant_link *kernel; /* NULL: no kernel class here */
 	bool kernel_active;
-	uint64_t kernel_quiet_ns; /* last time it had something in flight */
+	uint64_t kernel_quiet_ns;		/* last time it had something in flight */
 	uint64_t kernel_arrived, kernel_served; /* at the last epoch */
 	uint64_t kernel_wait_base[HIST_BUCKETS];
 	unsigned int kernel_wait_age;
@@ -64,7 +64,8 @@ struct mux {
 	uint32_t sleeping; /* under the full-barrier discipline of mux_ring() */
 	uint64_t spin_ns, epoch_ns, time_scale;
 	uint64_t last_epoch_ns, quiet_since_ns, last_poll_ns;
-	uint64_t drain_until_ns; /* 0: not draining; else when clients that hold it up are left */
+	uint64_t
+		drain_until_ns; /* 0: not draining; else when clients that hold it up are left */
 	bool force_epoch, stop, modelled;
 	bool told; /* every queue's header shows the state of rest */
 	pthread_t thread;

@@ -25,7 +25,7 @@ struct planner {
 	void *state;
 	void *safe_state; /* made beforehand, so that a replacement needs no memory */
 	bool reverted;
-	unsigned int slow; /* consecutive calls over budget */
+	unsigned int slow;     /* consecutive calls over budget */
 	struct amux_plan plan; /* in force, clamped; written under @lock */
 	struct mux_stats *stats;
 	char why[160]; /* why it reverted, "" if it did not; under @lock */

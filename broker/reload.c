@@ -92,8 +92,7 @@ static void broker_apply_tuning(struct broker *b)
 		mt->mail.arg = mt;
 		mt->mail.done = change_done;
 		mt->spin_ns = b->cfg.spin_ns;
-		mt->epoch_ns =
-			b->cfg.epoch_ns * config_time_scale(&b->cfg);
+		mt->epoch_ns = b->cfg.epoch_ns * config_time_scale(&b->cfg);
 		mux_post(&b->mux[i], &mt->mail);
 	}
 }

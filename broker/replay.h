@@ -22,7 +22,7 @@ struct replay_config {
 	bool loop;	  /* start again at the end */
 	bool verify;	  /* compare every page after its copy */
 	uint64_t time_scale;
-	uint64_t cpu_bps; /* modelled CPU copy rate, scaled; 0: full speed */
+	uint64_t cpu_bps;    /* modelled CPU copy rate, scaled; 0: full speed */
 	uint64_t timeout_ns; /* of a descriptor; 0: 1 s * max(1, time_scale / 10) */
 };
 

@@ -29,22 +29,22 @@ struct request {
 	uint64_t user_data;
 	struct region *region[3]; /* NULL where the op has none; refs are held */
 	uint8_t *addr[3];
-	uint64_t param; /* pattern, or CRC so far */
-	uint64_t len;	/* bytes to issue: twice the length for an emulated DUALCAST */
+	uint64_t param;	 /* pattern, or CRC so far */
+	uint64_t len;	 /* bytes to issue: twice the length for an emulated DUALCAST */
 	uint64_t issued; /* bytes handed to engines */
 	uint64_t done;	 /* bytes completed */
 	uint64_t result;
 	uint64_t arrived_ns, issued_ns;
-	uint64_t ahead; /* bytes of its own queue that were before it when it arrived */
+	uint64_t ahead;	   /* bytes of its own queue that were before it when it arrived */
 	uint32_t inflight; /* chunks */
 	int32_t status;	   /* 0 or the first error */
 	uint16_t field;
 	uint16_t flags; /* AMUX_SQE_* */
 	uint8_t op;
 	bool sequential;
-	bool backward;	/* sequential, from the end: dst above src */
+	bool backward;	 /* sequential, from the end: dst above src */
 	bool split_dual; /* DUALCAST as two copies: destinations differ in bits 11:0 */
-	bool stop; /* an error or a mismatch: issue no more */
+	bool stop;	 /* an error or a mismatch: issue no more */
 };
 
 struct chunk {
@@ -52,11 +52,11 @@ struct chunk {
 	struct dsa_hw_desc desc __attribute__((aligned(64)));
 	struct list link; /* in flight on its engine, or free */
 	struct request *req;
-	uint64_t offset; /* in the request */
-	uint32_t bytes;	 /* still to be done by this descriptor */
-	uint32_t cost;	 /* what the scheduler charged */
+	uint64_t offset;    /* in the request */
+	uint32_t bytes;	    /* still to be done by this descriptor */
+	uint32_t cost;	    /* what the scheduler charged */
 	uint64_t submit_ns; /* when its engine took it */
-	uint16_t faults; /* resumes without progress */
+	uint16_t faults;    /* resumes without progress */
 	uint8_t dev, engine;
 	bool borrowed;
 	bool redone; /* its record is not the engine's */
@@ -81,7 +81,8 @@ static inline bool request_ready(const struct request *r)
 
 static inline bool request_finished(const struct request *r)
 {
-	return !r->inflight && (r->stop || (r->op == AMUX_OP_NOOP ? r->issued : r->issued >= r->len));
+	return !r->inflight &&
+	       (r->stop || (r->op == AMUX_OP_NOOP ? r->issued : r->issued >= r->len));
 }
 
 /* Cut the next piece of at most @max bytes into @c.  Only if request_ready(). */

@@ -30,11 +30,11 @@ struct sched_tenant {
 	struct list flows; /* those with something to issue, round-robin */
 	uint32_t id;
 	uint32_t weight;
-	uint64_t reserve_bps; /* 0: none */
-	uint64_t limit_bps;   /* AMUX_BPS_MAX: none */
-	int64_t deficit;      /* bytes it may still issue in this round */
-	uint64_t reserve_tag; /* ns: at or before now: behind its reserve */
-	uint64_t limit_tag;   /* ns: after now: over its limit */
+	uint64_t reserve_bps;  /* 0: none */
+	uint64_t limit_bps;    /* AMUX_BPS_MAX: none */
+	int64_t deficit;       /* bytes it may still issue in this round */
+	uint64_t reserve_tag;  /* ns: at or before now: behind its reserve */
+	uint64_t limit_tag;    /* ns: after now: over its limit */
 	uint64_t queued_bytes; /* enqueued, not issued */
 	uint64_t inflight_bytes;
 	uint64_t epoch_bytes; /* engine_bytes at the last epoch */
@@ -48,7 +48,7 @@ struct flow {
 	struct sched_tenant *tenant;
 	uint32_t unanswered; /* requests enqueued and not completed */
 	uint64_t unanswered_bytes;
-	bool cancelled;	     /* sequential requests stop at their next chunk */
+	bool cancelled; /* sequential requests stop at their next chunk */
 	/* Called once for every request enqueued; the request is the flow's again. */
 	void (*complete)(struct flow *flow, struct request *req, uint64_t now);
 };
@@ -89,21 +89,21 @@ struct sched {
 	uint32_t active_weight;	 /* sum over @active */
 	struct list free;	 /* chunks */
 	struct chunk *chunks;
-	struct list stalled;	 /* chunks to be resumed whose WQ was full */
+	struct list stalled; /* chunks to be resumed whose WQ was full */
 	uint64_t queued_bytes;
 	uint64_t inflight_bytes;
 	uint64_t inflight_chunks;
-	uint64_t ready_ns; /* when pacing allows the next chunk, if that is what blocks */
-	uint64_t cpu_bps;  /* modelled or nominal rate of a client's CPU */
+	uint64_t ready_ns;	/* when pacing allows the next chunk, if that is what blocks */
+	uint64_t cpu_bps;	/* modelled or nominal rate of a client's CPU */
 	uint64_t model_cpu_bps; /* 0 unless CPU copies are modelled */
-	bool cpu_only;	   /* every engine is a CPU that the broker was not given */
-	bool finishing;	   /* the plan grants users nothing, but some requests have begun */
-	bool by_cpu; /* ... and no engine is up to finish them: this thread does */
+	bool cpu_only;		/* every engine is a CPU that the broker was not given */
+	bool finishing; /* the plan grants users nothing, but some requests have begun */
+	bool by_cpu;	/* ... and no engine is up to finish them: this thread does */
 	struct mux_stats *mux;
 	struct flow_stats users; /* the class: sum over tenants, gone ones included */
 	uint64_t epoch_arrived, arrived_bytes; /* class */
-	uint64_t last_user_ns; /* when the class last had work */
-	uint64_t wait_base[HIST_BUCKETS]; /* users.wait a few epochs ago */
+	uint64_t last_user_ns;		       /* when the class last had work */
+	uint64_t wait_base[HIST_BUCKETS];      /* users.wait a few epochs ago */
 	unsigned int wait_age;
 };
 

@@ -62,10 +62,10 @@ struct queue {
 
 	struct amux_sqe held; /* a FENCE that must wait */
 	bool has_held;
-	bool stopped;	 /* pull no more */
-	bool draining;	 /* pull no more than @drain_left */
+	bool stopped;  /* pull no more */
+	bool draining; /* pull no more than @drain_left */
 	uint32_t drain_left;
-	uint32_t quiet;	 /* loops without work: after a while the queue goes cold */
+	uint32_t quiet; /* loops without work: after a while the queue goes cold */
 
 	/* DECLINED: a count of those posted, and what the client has left of them */
 	uint32_t declined_total, declined_seen;

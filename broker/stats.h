@@ -23,9 +23,9 @@ enum decline_reason {
 
 /* One tenant, or one class as the sum of its tenants.  Bytes count when a request ends. */
 struct flow_stats {
-	uint64_t requests;	 /* pulled from rings */
-	uint64_t completed;	 /* answered by the broker with success */
-	uint64_t failed;	 /* answered with -errno */
+	uint64_t requests;  /* pulled from rings */
+	uint64_t completed; /* answered by the broker with success */
+	uint64_t failed;    /* answered with -errno */
 	uint64_t declined[DECLINE_REASONS];
 	uint64_t declined_bytes;
 	uint64_t descriptors;	 /* completed by engines */
@@ -41,21 +41,21 @@ struct flow_stats {
 	/* Sums of a hash of every SQE's user_data, pulled and answered: equal when idle if
 	 * and only if (but for 2^-64) each was answered exactly once. */
 	uint64_t ledger_in, ledger_out;
-	struct hist wait;	 /* arrival to first issue */
-	struct hist service;	 /* first issue to completion */
+	struct hist wait;    /* arrival to first issue */
+	struct hist service; /* first issue to completion */
 };
 
 struct mux_stats {
 	uint64_t loops;
 	uint64_t sleeps;
-	uint64_t cpu_ns;	   /* CPU time of the mux thread */
-	uint64_t epochs;	   /* plans applied */
-	uint64_t plan_ns;	   /* spent planning */
-	uint64_t plan_clamps;	   /* fields of plans the core had to correct */
+	uint64_t cpu_ns;      /* CPU time of the mux thread */
+	uint64_t epochs;      /* plans applied */
+	uint64_t plan_ns;     /* spent planning */
+	uint64_t plan_clamps; /* fields of plans the core had to correct */
 	uint64_t policy_switches;
-	uint64_t policy_reverts;   /* to partitioned, because a policy erred or stalled */
-	uint64_t revocations;	   /* the kernel became active while users borrowed */
-	struct hist revoke;	   /* kernel active to borrowed work off the engines */
+	uint64_t policy_reverts; /* to partitioned, because a policy erred or stalled */
+	uint64_t revocations;	 /* the kernel became active while users borrowed */
+	struct hist revoke;	 /* kernel active to borrowed work off the engines */
 };
 
 #endif /* BROKER_STATS_H */

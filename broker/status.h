@@ -43,7 +43,7 @@ struct status_node {
 	const struct mux_stats *stats;
 	const struct flow_stats *users; /* the user class of this node */
 	char policy[32];
-	char reverted[160]; /* why it is a replacement, "" if it is not */
+	char reverted[160];    /* why it is a replacement, "" if it is not */
 	struct amux_plan plan; /* in force */
 	unsigned int n_devices;
 	struct status_device devices[AMUX_POLICY_DEVS];

@@ -118,7 +118,9 @@ START_TEST(values)
 	ck_assert(isnan(value("accelmux_class_slowdown_cpu_ratio{class=\"user\"}")));
 	expect("accelmux_kernel_declined_pages_total{reason=\"paced\"}", 17);
 	expect("accelmux_kernel_batches_total{reason=\"demotion\"}", 5);
-	expect("accelmux_kernel_info{source=\"replay:/tmp/\\\"odd\\\\name\\\"\\n?\",trace=\"paced\"}", 1);
+	expect("accelmux_kernel_info{source=\"replay:/tmp/"
+	       "\\\"odd\\\\name\\\"\\n?\",trace=\"paced\"}",
+	       1);
 	ck_assert(value("accelmux_grant_age_seconds") >= 3);
 	ck_assert(value("accelmux_grant_age_seconds") < 60);
 	ck_assert(value("accelmux_uptime_seconds") >= 10);

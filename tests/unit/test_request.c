@@ -36,8 +36,8 @@ static void setup(void)
 
 		for (unsigned int i = 0; i < REGIONS; i++)
 			if (file_of[i] == f)
-				ck_assert_int_eq(region_map(&regions[i], fd, SIZE, i == RO1, err,
-							    sizeof(err)),
+				ck_assert_int_eq(region_map(&regions[i], fd, SIZE, i == RO1,
+							    err, sizeof(err)),
 						 0);
 		close(fd);
 		for (unsigned int i = 0; i < SIZE; i++)
@@ -66,8 +66,10 @@ static int judge(const struct amux_sqe *sqe, struct request *r, uint16_t *field)
 }
 
 /* A COPY from region 0 to region 1. */
-#define COPY(n, ...) \
-	{ .op = AMUX_OP_COPY, .region = { R0 + 1, R1 + 1 }, .len = (n), __VA_ARGS__ }
+#define COPY(n, ...)                                                                      \
+	{                                                                                 \
+		.op = AMUX_OP_COPY, .region = { R0 + 1, R1 + 1 }, .len = (n), __VA_ARGS__ \
+	}
 
 static const struct {
 	struct amux_sqe sqe;
@@ -79,9 +81,12 @@ static const struct {
 	{ { .op = 255, .flags = 0xffff }, -EOPNOTSUPP, AMUX_FIELD_OP },
 	{ { .op = AMUX_OP_NOOP, .flags = 0x10 }, -EINVAL, AMUX_FIELD_FLAGS },
 	{ { .op = AMUX_OP_NOOP, .flags = 0x8000 }, -EINVAL, AMUX_FIELD_FLAGS },
-	{ { .op = AMUX_OP_NOOP, .flags = AMUX_SQE_ENGINE_ONLY | AMUX_SQE_CPU_ONLY }, -EINVAL,
+	{ { .op = AMUX_OP_NOOP, .flags = AMUX_SQE_ENGINE_ONLY | AMUX_SQE_CPU_ONLY },
+	  -EINVAL,
 	  AMUX_FIELD_FLAGS },
-	{ { .op = AMUX_OP_NOOP, .flags = AMUX_SQE_FENCE | AMUX_SQE_CACHE }, 0, AMUX_FIELD_NONE },
+	{ { .op = AMUX_OP_NOOP, .flags = AMUX_SQE_FENCE | AMUX_SQE_CACHE },
+	  0,
+	  AMUX_FIELD_NONE },
 	{ { .op = AMUX_OP_NOOP, .rsvd0 = 1 }, -EINVAL, AMUX_FIELD_RSVD },
 	{ { .op = AMUX_OP_NOOP, .rsvd1 = 1 }, -EINVAL, AMUX_FIELD_RSVD },
 	{ { .op = AMUX_OP_NOOP, .rsvd2 = 1 }, -EINVAL, AMUX_FIELD_RSVD },
@@ -100,35 +105,52 @@ static const struct {
 	{ { .op = AMUX_OP_NOOP, .offset = { 1 } }, -EINVAL, AMUX_FIELD_OFFSET0 },
 	{ { .op = AMUX_OP_NOOP, .offset = { 0, 1 } }, -EINVAL, AMUX_FIELD_OFFSET1 },
 	{ { .op = AMUX_OP_NOOP, .offset = { 0, 0, 1 } }, -EINVAL, AMUX_FIELD_OFFSET2 },
-	{ { .op = AMUX_OP_COPY, .region = { 1, 2, 3 }, .len = 1 }, -EINVAL, AMUX_FIELD_REGION2 },
+	{ { .op = AMUX_OP_COPY, .region = { 1, 2, 3 }, .len = 1 },
+	  -EINVAL,
+	  AMUX_FIELD_REGION2 },
 	{ COPY(4096, .offset = { 0, 0, 1 }), -EINVAL, AMUX_FIELD_OFFSET2 },
 	{ { .op = AMUX_OP_FILL, .region = { 1, 2 }, .len = 8 }, -EINVAL, AMUX_FIELD_REGION0 },
-	{ { .op = AMUX_OP_FILL, .region = { 0, 2 }, .offset = { 8 }, .len = 8 }, -EINVAL,
+	{ { .op = AMUX_OP_FILL, .region = { 0, 2 }, .offset = { 8 }, .len = 8 },
+	  -EINVAL,
 	  AMUX_FIELD_OFFSET0 },
-	{ { .op = AMUX_OP_FILL, .region = { 0, 2 }, .offset = { 0, 0, UINT64_MAX }, .len = 8 }, 0,
+	{ { .op = AMUX_OP_FILL, .region = { 0, 2 }, .offset = { 0, 0, UINT64_MAX }, .len = 8 },
+	  0,
 	  AMUX_FIELD_NONE },
 	{ { .op = AMUX_OP_CRC32C, .region = { 1, 2 }, .len = 8 }, -EINVAL, AMUX_FIELD_REGION1 },
 	{ { .op = AMUX_OP_CRC32C, .region = { 1 }, .offset = { 0, 0, 1ull << 32 }, .len = 8 },
-	  -EINVAL, AMUX_FIELD_OFFSET2 },
-	{ { .op = AMUX_OP_CRC32C, .region = { 1 }, .offset = { 0, 0, UINT32_MAX }, .len = 8 }, 0,
+	  -EINVAL,
+	  AMUX_FIELD_OFFSET2 },
+	{ { .op = AMUX_OP_CRC32C, .region = { 1 }, .offset = { 0, 0, UINT32_MAX }, .len = 8 },
+	  0,
 	  AMUX_FIELD_NONE },
-	{ { .op = AMUX_OP_COPY_CRC, .region = { 1, 2 }, .offset = { 0, 0, 1ull << 32 }, .len = 8 },
-	  -EINVAL, AMUX_FIELD_OFFSET2 },
+	{ { .op = AMUX_OP_COPY_CRC,
+	    .region = { 1, 2 },
+	    .offset = { 0, 0, 1ull << 32 },
+	    .len = 8 },
+	  -EINVAL,
+	  AMUX_FIELD_OFFSET2 },
 	/* regions and rights */
 	{ { .op = AMUX_OP_COPY, .region = { 0, 2 }, .len = 1 }, -EBADF, AMUX_FIELD_REGION0 },
 	{ { .op = AMUX_OP_COPY, .region = { 1, 99 }, .len = 1 }, -EBADF, AMUX_FIELD_REGION1 },
-	{ { .op = AMUX_OP_DUALCAST, .region = { 1, 2, 99 }, .len = 1 }, -EBADF,
+	{ { .op = AMUX_OP_DUALCAST, .region = { 1, 2, 99 }, .len = 1 },
+	  -EBADF,
 	  AMUX_FIELD_REGION2 },
 	{ { .op = AMUX_OP_COPY, .region = { RO1 + 1, R0 + 1 }, .len = 1 }, 0, AMUX_FIELD_NONE },
-	{ { .op = AMUX_OP_COPY, .region = { R0 + 1, RO1 + 1 }, .len = 1 }, -EACCES,
+	{ { .op = AMUX_OP_COPY, .region = { R0 + 1, RO1 + 1 }, .len = 1 },
+	  -EACCES,
 	  AMUX_FIELD_REGION1 },
-	{ { .op = AMUX_OP_FILL, .region = { 0, RO1 + 1 }, .len = 1 }, -EACCES,
+	{ { .op = AMUX_OP_FILL, .region = { 0, RO1 + 1 }, .len = 1 },
+	  -EACCES,
 	  AMUX_FIELD_REGION1 },
-	{ { .op = AMUX_OP_COPY_CRC, .region = { R0 + 1, RO1 + 1 }, .len = 1 }, -EACCES,
+	{ { .op = AMUX_OP_COPY_CRC, .region = { R0 + 1, RO1 + 1 }, .len = 1 },
+	  -EACCES,
 	  AMUX_FIELD_REGION1 },
-	{ { .op = AMUX_OP_DUALCAST, .region = { R0 + 1, R2 + 1, RO1 + 1 }, .len = 1 }, -EACCES,
+	{ { .op = AMUX_OP_DUALCAST, .region = { R0 + 1, R2 + 1, RO1 + 1 }, .len = 1 },
+	  -EACCES,
 	  AMUX_FIELD_REGION2 },
-	{ { .op = AMUX_OP_COMPARE, .region = { R0 + 1, RO1 + 1 }, .len = 1 }, 0, AMUX_FIELD_NONE },
+	{ { .op = AMUX_OP_COMPARE, .region = { R0 + 1, RO1 + 1 }, .len = 1 },
+	  0,
+	  AMUX_FIELD_NONE },
 	{ { .op = AMUX_OP_CRC32C, .region = { RO1 + 1 }, .len = 1 }, 0, AMUX_FIELD_NONE },
 	/* ranges, and sums that would wrap */
 	{ COPY(4096, .offset = { SIZE - 4096, SIZE - 4096 }), 0, AMUX_FIELD_NONE },
@@ -138,28 +160,47 @@ static const struct {
 	{ COPY(4096, .offset = { UINT64_MAX }), -ERANGE, AMUX_FIELD_OFFSET0 },
 	{ COPY(4096, .offset = { 0, UINT64_MAX - 4095 }), -ERANGE, AMUX_FIELD_OFFSET1 },
 	{ { .op = AMUX_OP_COPY, .region = { 1, 2 }, .offset = { 1, 1 }, .len = UINT64_MAX },
-	  -ERANGE, AMUX_FIELD_LEN },
+	  -ERANGE,
+	  AMUX_FIELD_LEN },
 	{ { .op = AMUX_OP_FILL, .region = { 0, 2 }, .offset = { 0, 8 }, .len = UINT64_MAX - 7 },
-	  -ERANGE, AMUX_FIELD_LEN },
+	  -ERANGE,
+	  AMUX_FIELD_LEN },
 	{ { .op = AMUX_OP_DUALCAST, .region = { 1, 2, 3 }, .offset = { 0, 0, SIZE }, .len = 1 },
-	  -ERANGE, AMUX_FIELD_OFFSET2 },
-	/* overlap: only COPY may, also through an alias of the file */
-	{ { .op = AMUX_OP_COPY, .region = { R0 + 1, ALIAS0 + 1 }, .offset = { 0, 1 }, .len = 99 },
-	  0, AMUX_FIELD_NONE },
-	{ { .op = AMUX_OP_COPY_CRC, .region = { R0 + 1, ALIAS0 + 1 }, .offset = { 0, 98 },
-	    .len = 99 },
-	  -EINVAL, AMUX_FIELD_OFFSET1 },
-	{ { .op = AMUX_OP_COPY_CRC, .region = { R0 + 1, ALIAS0 + 1 }, .offset = { 0, 99 },
-	    .len = 99 },
-	  0, AMUX_FIELD_NONE },
-	{ { .op = AMUX_OP_DUALCAST, .region = { R0 + 1, ALIAS0 + 1, R2 + 1 }, .len = 99 }, -EINVAL,
-	  AMUX_FIELD_OFFSET1 },
-	{ { .op = AMUX_OP_DUALCAST, .region = { R0 + 1, R2 + 1, ALIAS0 + 1 }, .len = 99 }, -EINVAL,
+	  -ERANGE,
 	  AMUX_FIELD_OFFSET2 },
-	{ { .op = AMUX_OP_DUALCAST, .region = { R2 + 1, R0 + 1, ALIAS0 + 1 },
-	    .offset = { 0, 98, 0 }, .len = 99 },
-	  -EINVAL, AMUX_FIELD_OFFSET2 },
-	{ { .op = AMUX_OP_COMPARE, .region = { R0 + 1, ALIAS0 + 1 }, .len = 99 }, 0,
+	/* overlap: only COPY may, also through an alias of the file */
+	{ { .op = AMUX_OP_COPY,
+	    .region = { R0 + 1, ALIAS0 + 1 },
+	    .offset = { 0, 1 },
+	    .len = 99 },
+	  0,
+	  AMUX_FIELD_NONE },
+	{ { .op = AMUX_OP_COPY_CRC,
+	    .region = { R0 + 1, ALIAS0 + 1 },
+	    .offset = { 0, 98 },
+	    .len = 99 },
+	  -EINVAL,
+	  AMUX_FIELD_OFFSET1 },
+	{ { .op = AMUX_OP_COPY_CRC,
+	    .region = { R0 + 1, ALIAS0 + 1 },
+	    .offset = { 0, 99 },
+	    .len = 99 },
+	  0,
+	  AMUX_FIELD_NONE },
+	{ { .op = AMUX_OP_DUALCAST, .region = { R0 + 1, ALIAS0 + 1, R2 + 1 }, .len = 99 },
+	  -EINVAL,
+	  AMUX_FIELD_OFFSET1 },
+	{ { .op = AMUX_OP_DUALCAST, .region = { R0 + 1, R2 + 1, ALIAS0 + 1 }, .len = 99 },
+	  -EINVAL,
+	  AMUX_FIELD_OFFSET2 },
+	{ { .op = AMUX_OP_DUALCAST,
+	    .region = { R2 + 1, R0 + 1, ALIAS0 + 1 },
+	    .offset = { 0, 98, 0 },
+	    .len = 99 },
+	  -EINVAL,
+	  AMUX_FIELD_OFFSET2 },
+	{ { .op = AMUX_OP_COMPARE, .region = { R0 + 1, ALIAS0 + 1 }, .len = 99 },
+	  0,
 	  AMUX_FIELD_NONE },
 };
 
@@ -262,7 +303,8 @@ START_TEST(cuts_overlaps)
 		request_next(&r, c, 4096);
 		ck_assert(!request_ready(&r)); /* until this one is done */
 		ck_assert_uint_eq(c->offset, up ? 10000 - done - c->bytes : done);
-		ck_assert_int_eq((int64_t)(c->desc.dst_addr - c->desc.src_addr), up ? 100 : -100);
+		ck_assert_int_eq((int64_t)(c->desc.dst_addr - c->desc.src_addr),
+				 up ? 100 : -100);
 		c->rec.status = DSA_COMP_SUCCESS;
 		done += c->bytes;
 		ck_assert_int_eq(request_chunk_done(&r, c), CHUNK_DONE);
@@ -337,7 +379,8 @@ static struct amux_sqe random_sqe(void)
 			continue;
 		sqe.region[i] = 1 + (uint32_t)rnd_below(&seed, RO1);
 		sqe.offset[i] = rnd_below(&seed, SIZE - sqe.len + 1);
-		if (rnd(&seed) & 1) /* near the first: overlaps, equal contents, equal low bits */
+		if (rnd(&seed) &
+		    1) /* near the first: overlaps, equal contents, equal low bits */
 			sqe.offset[i] = sqe.offset[0] & ~7ull;
 	}
 	if (sqe.op == AMUX_OP_FILL)
@@ -457,9 +500,10 @@ static void run_random(unsigned int rounds, bool faults)
 		result = model_run(&sqe);
 		ck_assert_msg(!cqe.status, "op %u: %d", sqe.op, cqe.status);
 		ck_assert_uint_eq(cqe.user_data, sqe.user_data);
-		ck_assert_msg(cqe.result == result, "op %u len %llu: result %llx, expected %llx",
-			      sqe.op, (unsigned long long)sqe.len,
-			      (unsigned long long)cqe.result, (unsigned long long)result);
+		ck_assert_msg(cqe.result == result,
+			      "op %u len %llu: result %llx, expected %llx", sqe.op,
+			      (unsigned long long)sqe.len, (unsigned long long)cqe.result,
+			      (unsigned long long)result);
 		ck_assert_uint_eq(cqe.bytes, sqe.len);
 		for (unsigned int f = 0; f < FILES; f++)
 			ck_assert_msg(!memcmp(model[f], regions[f]->addr, SIZE),

@@ -74,15 +74,15 @@ static int mock_submit(struct device *dev, unsigned int engine, enum engine_wq w
 		return 0;
 	if (mock.check_caps)
 		must(se->inflight_chunks == 1 ||
-			  se->inflight_bytes <= plan.share[0][AMUX_CLASS_USER].cap_bytes);
+		     se->inflight_bytes <= plan.share[0][AMUX_CLASS_USER].cap_bytes);
 
 	/* engines in parallel behind one fabric, each in order */
 	begin = mock.busy_until[engine] > now ? mock.busy_until[engine] : now;
 	took = dev->desc_ns + bytes_to_ns(desc->xfer_size, dev->engine_bps);
 	mock.fabric_until = (mock.fabric_until > begin ? mock.fabric_until : begin) +
 			    bytes_to_ns(desc->xfer_size, dev->rate_bps);
-	mock.busy_until[engine] = begin + took > mock.fabric_until ? begin + took :
-								       mock.fabric_until;
+	mock.busy_until[engine] =
+		begin + took > mock.fabric_until ? begin + took : mock.fabric_until;
 	e = &mock.entry[engine][mock.n[engine]++];
 	e->desc = *desc;
 	e->finish = mock.busy_until[engine];
@@ -256,10 +256,9 @@ static struct job *job_free(void)
 
 static struct job *submit_copy(struct flow *f, uint64_t len, uint16_t flags)
 {
-	struct amux_sqe sqe = { .op = AMUX_OP_COPY,
-				.flags = flags,
-				.offset = { 0, 1ull << 39 },
-				.len = len };
+	struct amux_sqe sqe = {
+		.op = AMUX_OP_COPY, .flags = flags, .offset = { 0, 1ull << 39 }, .len = len
+	};
 	struct job *j = job_free();
 
 	job_init(j, &sqe);
@@ -477,10 +476,10 @@ START_TEST(exactly_once)
 		} else if (what < 950) {
 			sched_kernel_active(&s, 0, rnd(&seed) & 1, now);
 		} else if (what < 970) {
-			sched_tenant_set(&s, &tenant[i % TENANTS],
-					 1 + (uint32_t)rnd_below(&seed, 100),
-					 rnd_below(&seed, RATE) & -(rnd(&seed) & 1),
-					 rnd(&seed) & 1 ? AMUX_BPS_MAX : 1 + rnd_below(&seed, RATE));
+			sched_tenant_set(
+				&s, &tenant[i % TENANTS], 1 + (uint32_t)rnd_below(&seed, 100),
+				rnd_below(&seed, RATE) & -(rnd(&seed) & 1),
+				rnd(&seed) & 1 ? AMUX_BPS_MAX : 1 + rnd_below(&seed, RATE));
 		} else if (what < 972 && engines_fail) {
 			mock.down[rnd_below(&seed, ENGINES)] = true;
 		}
@@ -544,8 +543,8 @@ START_TEST(flows_gain_nothing)
 			refill(i, 16, 256 * KIB);
 		turn();
 	}
-	expect_near((double)tenant[1].stats.engine_bytes / (double)tenant[0].stats.engine_bytes, 1,
-		    1, "16 flows against one");
+	expect_near((double)tenant[1].stats.engine_bytes / (double)tenant[0].stats.engine_bytes,
+		    1, 1, "16 flows against one");
 	/* and among themselves they share evenly */
 	for (unsigned int i = 2; i < 17; i++)
 		expect_near((double)answered[i], (double)answered[1], 5, "flow of one tenant");
@@ -603,10 +602,12 @@ START_TEST(reserve_and_weights)
 		four_tenants(ns, bytes);
 		expect_near((double)bytes[0], (double)ns_to_bytes(ns, RATE) * want[k], 3,
 			    "with a reserve");
-		ck_assert_uint_ge(bytes[0] + 2 * CHUNK, ns_to_bytes(ns, RATE / 100 * reserve[k]));
+		ck_assert_uint_ge(bytes[0] + 2 * CHUNK,
+				  ns_to_bytes(ns, RATE / 100 * reserve[k]));
 		for (unsigned int i = 1; i < 4; i++)
 			expect_near((double)bytes[i],
-				    (double)ns_to_bytes(ns, RATE) * (1 - want[k]) / 3, 5, "rest");
+				    (double)ns_to_bytes(ns, RATE) * (1 - want[k]) / 3, 5,
+				    "rest");
 	}
 	run_dry();
 	expect_settled();
@@ -631,7 +632,8 @@ START_TEST(limit)
 	total = ns_to_bytes(now - begin, RATE);
 	expect_near((double)tenant[0].stats.engine_bytes, (double)total / 10, 3, "limited");
 	if (company)
-		expect_near((double)tenant[1].stats.engine_bytes, (double)total * 0.9, 3, "rest");
+		expect_near((double)tenant[1].stats.engine_bytes, (double)total * 0.9, 3,
+			    "rest");
 	run_dry();
 	expect_settled();
 }
@@ -650,7 +652,8 @@ START_TEST(comes_and_goes)
 		refill(1, 16, 256 * KIB);
 		turn();
 	}
-	ck_assert_uint_le(tenant[0].stats.engine_bytes, tenant[1].stats.engine_bytes * 101 / 100);
+	ck_assert_uint_le(tenant[0].stats.engine_bytes,
+			  tenant[1].stats.engine_bytes * 101 / 100);
 	ck_assert_uint_gt(tenant[0].stats.engine_bytes, 0);
 	/* A debt is kept over idleness and paid, once: then both share evenly. */
 	run_dry();
@@ -719,12 +722,14 @@ START_TEST(caps_hold)
 
 	for (unsigned int k = 0; k < 32; k++) {
 		plan.chunk_bytes = (uint32_t)sizes[k % 4];
-		plan.share[0][AMUX_CLASS_USER].cap_bytes = (1 + k % 7) * plan.chunk_bytes + 1000;
+		plan.share[0][AMUX_CLASS_USER].cap_bytes =
+			(1 + k % 7) * plan.chunk_bytes + 1000;
 		restart(dear[k / 8]);
 		for (unsigned int i = 0; i < 8; i++)
 			flow_init(&flow[i], &tenant[i % TENANTS], job_complete);
 		for (unsigned int i = 0; i < 400; i++)
-			submit_copy(&flow[i % 8], 1 + rnd_below(&seed, 16 * plan.chunk_bytes), 0);
+			submit_copy(&flow[i % 8], 1 + rnd_below(&seed, 16 * plan.chunk_bytes),
+				    0);
 		run_dry();
 		expect_settled();
 	}
@@ -779,8 +784,8 @@ START_TEST(loan_is_revoked)
 	ck_assert_uint_le(bytes, ns_to_bytes(20000, RATE / 2) + CHUNK);
 	bytes = bytes_during(200000);
 	ck_assert_uint_le(bytes, ns_to_bytes(200000, RATE / 2) + CHUNK);
-	expect_near((double)bytes_during(20 * MSEC), (double)ns_to_bytes(20 * MSEC, RATE / 2), 2,
-		    "while the kernel is active");
+	expect_near((double)bytes_during(20 * MSEC), (double)ns_to_bytes(20 * MSEC, RATE / 2),
+		    2, "while the kernel is active");
 	ck_assert_uint_eq(mux.revoke.count, 1);
 	ck_assert_uint_le(mux.revoke.sum_ns, bytes_to_ns(cap, RATE) * 2);
 	/* told again: no other revocation */
@@ -806,8 +811,8 @@ START_TEST(wall_stands)
 	plan.share[0][AMUX_CLASS_KERNEL].lend = 0;
 	sched_replan(&s, now);
 	flow_init(&flow[0], &tenant[0], job_complete);
-	expect_near((double)bytes_during(20 * MSEC), (double)ns_to_bytes(20 * MSEC, RATE / 2), 3,
-		    "behind a wall");
+	expect_near((double)bytes_during(20 * MSEC), (double)ns_to_bytes(20 * MSEC, RATE / 2),
+		    3, "behind a wall");
 	sched_kernel_active(&s, 0, true, now);
 	ck_assert_uint_eq(mux.revocations, 0);
 	run_dry();
@@ -823,7 +828,8 @@ START_TEST(paced_under_jitter)
 	uint64_t before;
 
 	plan.share[0][AMUX_CLASS_USER].limit_bps = bps;
-	plan.share[0][AMUX_CLASS_USER].cap_bytes = 64 * CHUNK; /* caps must not be what limits */
+	plan.share[0][AMUX_CLASS_USER].cap_bytes =
+		64 * CHUNK; /* caps must not be what limits */
 	sched_replan(&s, now);
 	flow_init(&flow[0], &tenant[0], job_complete);
 	for (begin = now, before = mock.bytes; now < begin + 200 * MSEC;) {
@@ -865,7 +871,8 @@ START_TEST(sent_back)
 	ck_assert_int_eq(waiting->status, AMUX_STATUS_DECLINED);
 	ck_assert_int_eq(only->status, AMUX_STATUS_DECLINED);
 	ck_assert_int_eq(engine_only->status, -ENODEV);
-	ck_assert_uint_eq(waiting->completions + only->completions + engine_only->completions, 3);
+	ck_assert_uint_eq(waiting->completions + only->completions + engine_only->completions,
+			  3);
 	ck_assert_uint_eq(begun->completions, 0);
 	run_dry();
 	ck_assert_uint_eq(begun->completions, 1);
@@ -927,7 +934,8 @@ START_TEST(down_while_waiting)
 	sched_issue(&s, now);
 	ck_assert_uint_gt(begun->r.inflight, 0);
 	for (unsigned int e = 0; e < ENGINES; e++)
-		mock.dev.health[e] = ENGINE_LOST; /* as found by the submission of someone else */
+		mock.dev.health[e] =
+			ENGINE_LOST; /* as found by the submission of someone else */
 	sched_replan(&s, now);
 	ck_assert_uint_eq(begun->completions, 0); /* its chunks are still out there */
 	expect_consistent();

@@ -366,13 +366,17 @@ START_TEST(answers_wrong_ones)
 	ck_assert_int_eq(pull(), 6);
 	serve();
 	cqe = answer();
-	ck_assert(cqe.user_data == 1 && cqe.status == -EOPNOTSUPP && cqe.field == AMUX_FIELD_OP);
+	ck_assert(cqe.user_data == 1 && cqe.status == -EOPNOTSUPP &&
+		  cqe.field == AMUX_FIELD_OP);
 	cqe = answer();
-	ck_assert(cqe.user_data == 2 && cqe.status == -EBADF && cqe.field == AMUX_FIELD_REGION1);
+	ck_assert(cqe.user_data == 2 && cqe.status == -EBADF &&
+		  cqe.field == AMUX_FIELD_REGION1);
 	cqe = answer();
-	ck_assert(cqe.user_data == 3 && cqe.status == -EBADF && cqe.field == AMUX_FIELD_REGION0);
+	ck_assert(cqe.user_data == 3 && cqe.status == -EBADF &&
+		  cqe.field == AMUX_FIELD_REGION0);
 	cqe = answer();
-	ck_assert(cqe.user_data == 4 && cqe.status == -ERANGE && cqe.field == AMUX_FIELD_OFFSET1);
+	ck_assert(cqe.user_data == 4 && cqe.status == -ERANGE &&
+		  cqe.field == AMUX_FIELD_OFFSET1);
 	cqe = answer();
 	ck_assert(cqe.user_data == 5 && cqe.status == -EINVAL && cqe.field == AMUX_FIELD_FLAGS);
 	expect_answer(6, 0);

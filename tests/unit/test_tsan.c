@@ -207,8 +207,8 @@ static bool buffers_open(struct amux *a, struct buffers *b)
 	       !amux_alloc(a, SLOTS * SLOT, 0, (void **)&b->to);
 }
 
-static void submit_one(struct amux *a, struct amux_queue *q, struct buffers *b, unsigned int slot,
-		       uint64_t *seed)
+static void submit_one(struct amux *a, struct amux_queue *q, struct buffers *b,
+		       unsigned int slot, uint64_t *seed)
 {
 	struct amux_sqe *sqe = amux_get_sqe(q);
 	uint8_t *from = b->from + slot * SLOT, *to = b->to + slot * SLOT;
@@ -358,7 +358,8 @@ static void *breaker_main(void *arg)
 			for (unsigned int i = 0; i < SLOTS; i++)
 				submit_one(a, q, &b, i, &seed);
 			amux_submit(q);
-			amux_store_release(&q->ring.hdr->sq_tail, q->ring.sq_tail + SLOTS + 1 + 1000 * k);
+			amux_store_release(&q->ring.hdr->sq_tail,
+					   q->ring.sq_tail + SLOTS + 1 + 1000 * k);
 			must(write(q->sq_efd, &one, sizeof(one)) == sizeof(one));
 			while (amux_alive(a) == 1) {
 				must(clock_ns() < end);
@@ -439,7 +440,8 @@ static void expect_settled(void)
 			tenants = json_object_get(tenants, "tenants");
 		must(json_is_array(tenants) && json_array_size(tenants));
 		settled = true;
-		json_array_foreach(tenants, i, t) {
+		json_array_foreach(tenants, i, t)
+		{
 			const char *in = json_string_value(json_object_get(t, "ledger_in"));
 			const char *out = json_string_value(json_object_get(t, "ledger_out"));
 
@@ -470,7 +472,8 @@ START_TEST(everything_at_once)
 	cfg.own_core = !v->model;
 	cfg.soft.time_scale = v->model ? 20 : 1;
 	ck_assert_msg(!config_check(&cfg, err, sizeof(err)), "%s: %s", v->name, err);
-	ck_assert_msg(!broker_open(&broker, &cfg, NULL, err, sizeof(err)), "%s: %s", v->name, err);
+	ck_assert_msg(!broker_open(&broker, &cfg, NULL, err, sizeof(err)), "%s: %s", v->name,
+		      err);
 	ck_assert_int_eq(pthread_create(&serving, NULL, broker_main, NULL), 0);
 	shared = join("shared");
 	ck_assert_ptr_nonnull(shared);
