@@ -168,5 +168,12 @@ lab_selftest()
 			echo "ok the judge notices $name: $(grep '^not ok' "$O/lab/selftest-$name" | tail -n 1)"
 		fi
 	done
+	# What fails on one kernel alone fails the whole.
+	if "$here/lab.sh" quick self_noplan >"$O/lab/selftest-both" 2>&1; then
+		echo "not ok a failure on 7 is forgotten after 6.12"
+		bad=1
+	else
+		echo "ok a failure on 7 is a failure"
+	fi
 	return $bad
 }

@@ -77,16 +77,16 @@ suite()
 # both TEST...
 both()
 {
-	status=0
+	worst=0 # not status: that is lab_run's, and it begins anew
 	env_make
 	for kernel in 7 6.12; do
-		suite "$kernel" "$@" || status=1
+		suite "$kernel" "$@" || worst=1
 	done
 	if [ $# = 0 ]; then
-		lab_dkms || status=1
-		lab_model "${AMUX_LAB_FULL:+60}" || status=1
+		lab_dkms || worst=1
+		lab_model "${AMUX_LAB_FULL:+60}" || worst=1
 	fi
-	exit $status
+	exit $worst
 }
 
 [ $# -gt 0 ] || usage

@@ -180,6 +180,10 @@ static int make_offlinable(struct memory *m, enum kind k)
 		ret = memory_make(m, k, BYTES, 0);
 		if (ret || move_offlinable(m))
 			break;
+		/* There are kernels with a page of their own in each such block of node 0. */
+		move_to_node(m->base, BYTES, 1);
+		if (move_offlinable(m))
+			break;
 		if (n == TRIES) {
 			ret = -ENOSPC;
 			break;
