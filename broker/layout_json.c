@@ -292,37 +292,37 @@ static int engine_from_json(struct place *p, const json_t *o, struct idxd_device
 	return 0;
 }
 
-/* Both lists of @o, which are of @group. */
-static int lists_from_json(struct place *p, const json_t *o, const char *wqs,
-			   const char *engines, struct idxd_device *dev, int group)
+/* The list @name of @o, if there is one, item by item; they are of @group. */
+static int list_from_json(struct place *p, const json_t *o, const char *name,
+			  int (*item)(struct place *p, const json_t *o, struct idxd_device *dev,
+				      int group),
+			  struct idxd_device *dev, int group)
 {
-	const json_t *list, *v;
+	const json_t *list = json_object_get(o, name), *v;
 	char at[IDXD_NAME];
 	size_t i;
 	int rc;
 
 	strcpy(at, p->at);
-	list = json_object_get(o, wqs);
 	if (list && !json_is_array(list))
-		return fail(p, "%s: expected a list", wqs);
+		return fail(p, "%s: expected a list", name);
 	json_array_foreach(list, i, v)
 	{
-		rc = wq_from_json(p, v, dev, group);
-		if (rc)
-			return rc;
-		strcpy(p->at, at);
-	}
-	list = json_object_get(o, engines);
-	if (list && !json_is_array(list))
-		return fail(p, "%s: expected a list", engines);
-	json_array_foreach(list, i, v)
-	{
-		rc = engine_from_json(p, v, dev, group);
+		rc = item(p, v, dev, group);
 		if (rc)
 			return rc;
 		strcpy(p->at, at);
 	}
 	return 0;
+}
+
+/* Both lists of @o, which are of @group. */
+static int lists_from_json(struct place *p, const json_t *o, const char *wqs,
+			   const char *engines, struct idxd_device *dev, int group)
+{
+	int rc = list_from_json(p, o, wqs, wq_from_json, dev, group);
+
+	return rc ? rc : list_from_json(p, o, engines, engine_from_json, dev, group);
 }
 
 static int device_from_json(struct place *p, const json_t *o, struct idxd_host *out)
