@@ -45,6 +45,7 @@ extern const char *const report_declines[DECLINE_REASONS];
 extern const char *const report_kernel_declines[AMUX_DECLINE_COUNT];
 extern const char *const report_reasons[AMUX_REASON_COUNT];
 extern const char *const report_health[ENGINE_EMPTY + 1];
+extern const char *const report_failures[POLICY_FAILURES];
 extern const char *const report_wqs[ENGINE_WQS];
 
 json_t *report_version(void);

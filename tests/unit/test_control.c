@@ -33,7 +33,7 @@ static void setup(void)
 /* The answer to @request as JSON, or NULL if there is none. */
 static json_t *ask(const char *request)
 {
-	char *line = rpc_answer(&b, request, strlen(request));
+	char *line = rpc_answer(&b, request, strlen(request), NULL);
 	json_t *answer;
 
 	if (!line)
@@ -239,12 +239,12 @@ START_TEST(garbage)
 			buf[(size_t)rand() % len] = (char)rand();
 		if (rand() % 4 == 0)
 			len = (size_t)rand() % len;
-		line = rpc_answer(&b, buf, len);
+		line = rpc_answer(&b, buf, len, NULL);
 		ck_assert(!line || line[strlen(line) - 1] == '\n');
 		free(line);
 	}
 	memset(deep, '[', 60000);
-	line = rpc_answer(&b, deep, 60000);
+	line = rpc_answer(&b, deep, 60000, NULL);
 	ck_assert_ptr_nonnull(strstr(line, "-32700"));
 	free(line);
 	free(deep);
