@@ -187,7 +187,7 @@ static void reverted(struct mail *mail)
 static void plugin_loaded(struct plugin *p, const char *err)
 {
 	struct broker *b = plugin_arg(p);
-	char stem[PLUGIN_PATH_LEN];
+	char stem[PLUGIN_PATH_LEN], what[PLUGIN_ERR_LEN];
 	bool starting = b->starting;
 
 	b->loading = NULL;
@@ -199,7 +199,8 @@ static void plugin_loaded(struct plugin *p, const char *err)
 		fprintf(stderr, "accelmuxd: policy not loaded: %s\n", err);
 		if (starting) {
 			plugin_file_stem(plugin_path(p), stem, sizeof(stem));
-			fail_all(b, NULL, stem, POLICY_LOAD, err);
+			snprintf(what, sizeof(what), "was not loaded (%s)", err);
+			fail_all(b, NULL, stem, POLICY_LOAD, what);
 		}
 		plugin_put(p);
 	} else {
