@@ -52,11 +52,11 @@ struct broker {
 
 	const struct amux_policy_ops *policy; /* a built-in one, or that of @plugin */
 	uint64_t values[AMUX_POLICY_PARAMS];
-	struct plugin *plugin;		  /* NULL: built-in; may have failed since */
-	struct plugin *loading;		  /* another one, or NULL */
+	struct plugin *plugin;		   /* NULL: built-in; may have failed since */
+	struct plugin *loading;		   /* another one, or NULL */
 	struct plugin *held[TENANT_NODES]; /* by node: what its planner may refer to */
-	struct policy_wait *waiting;	  /* for @loading, or NULL */
-	bool starting;			  /* @loading is the configured one, at the start */
+	struct policy_wait *waiting;	   /* for @loading, or NULL */
+	bool starting;			   /* @loading is the configured one, at the start */
 	struct list plugins;
 	uint64_t load_failures;
 	struct flow_stats scratch; /* sum over nodes for broker_tenant() */

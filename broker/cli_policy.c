@@ -130,7 +130,8 @@ static int policy_set(const struct cli *cli)
 	int code;
 
 	if (cli->argc < 3)
-		return cli_fail(CLI_USAGE, "policy set: expected NAME or FILE.so [KEY=VALUE...]");
+		return cli_fail(CLI_USAGE,
+				"policy set: expected NAME or FILE.so [KEY=VALUE...]");
 	params = set_params(cli);
 	if (!params)
 		return CLI_USAGE;

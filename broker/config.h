@@ -51,10 +51,10 @@ struct config {
 	char socket[108];      /* session socket */
 	char control[108];     /* control socket */
 	char metrics_addr[64]; /* "127.0.0.1:9437", "" : off */
-	char policy[PLUGIN_PATH_LEN]; /* name of a built-in one, or path of a plug-in */
+	char policy[PLUGIN_PATH_LEN];	  /* name of a built-in one, or path of a plug-in */
 	char policy_dir[PLUGIN_PATH_LEN]; /* where plug-ins are found by name */
-	uint32_t policy_patience; /* epochs that a plug-in may be late */
-	uint64_t policy_load_ns;  /* until a plug-in must be loaded */
+	uint32_t policy_patience;	  /* epochs that a plug-in may be late */
+	uint64_t policy_load_ns;	  /* until a plug-in must be loaded */
 	char kernel
 		[512]; /* "none", "device:PATH", "replay:FILE"; FILE made relative to the config file */
 	bool replay_loop, replay_verify;

@@ -42,8 +42,8 @@ static const struct key keys[] = {
 	{ "broker", "metrics", KEY_OTHER, FIELD(metrics_addr), false, 0, 0, 0 },
 	{ "broker", "policy", KEY_OTHER, FIELD(policy), true, 0, 0, 0 },
 	{ "broker", "policy_dir", KEY_PATH, FIELD(policy_dir), true, 0, 0, 0 },
-	{ "broker", "policy_patience", KEY_U32, FIELD(policy_patience), true, AMUX_UNIT_COUNT, 3,
-	  100000 },
+	{ "broker", "policy_patience", KEY_U32, FIELD(policy_patience), true, AMUX_UNIT_COUNT,
+	  3, 100000 },
 	{ "broker", "policy_load", KEY_U64, FIELD(policy_load_ns), true, AMUX_UNIT_NS, 10000000,
 	  60000000000 },
 	{ "broker", "engine", KEY_OTHER, FIELD(engine), false, 0, 0, 0 },
@@ -344,8 +344,7 @@ int config_section_enter(struct config *cfg, const char *section, char *err, siz
 	if (!strncmp(section, "tenant ", 7))
 		return tenant_get(cfg, section + 7, err, errlen) ? 0 : -EINVAL;
 	if (!strncmp(section, "policy ", 7)) {
-		if (config_policy_index(section + 7) >= 0 ||
-		    config_is_plugin(cfg, section + 7))
+		if (config_policy_index(section + 7) >= 0 || config_is_plugin(cfg, section + 7))
 			return 0;
 		return config_fail(err, errlen,
 				   "[%s]: expected [policy NAME], where NAME is a built-in "

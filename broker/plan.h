@@ -29,7 +29,7 @@ struct planner {
 	const struct amux_policy_ops *safe; /* what replaces one that errs: partitioned */
 	uint64_t values[AMUX_POLICY_PARAMS];
 	void *state;
-	void *safe_state; /* made beforehand, so that a replacement needs no memory */
+	void *safe_state;	  /* made beforehand, so that a replacement needs no memory */
 	struct plugin_link *link; /* of a plug-in; not ours; NULL: built-in */
 	bool reverted;
 	bool fresh;	       /* @raw was said in this epoch */

@@ -109,7 +109,7 @@ static void plugin_stop(struct plugin *p)
 /* It will never be live; it is said once. */
 __attribute__((format(printf, 2, 3))) static void refuse(struct plugin *p, const char *fmt, ...)
 {
-	void (*loaded)(struct plugin *p, const char *err) = p->order.loaded;
+	void (*loaded)(struct plugin * p, const char *err) = p->order.loaded;
 	char err[512];
 	va_list ap;
 
@@ -159,9 +159,10 @@ static int judge_param(struct plugin *p, unsigned int i, char *err, size_t errle
 		return -EINVAL;
 	}
 	if (q->unit > AMUX_UNIT_PAGES || q->min > q->def || q->def > q->max) {
-		snprintf(err, errlen,
-			 "parameter '%s': expected a known unit, and a default within its range",
-			 q->name);
+		snprintf(
+			err, errlen,
+			"parameter '%s': expected a known unit, and a default within its range",
+			q->name);
 		return -EINVAL;
 	}
 	p->params[i] = (struct amux_policy_param){
@@ -206,11 +207,8 @@ static int judge_hello(struct plugin *p, char *err, size_t errlen)
 			return ret;
 	}
 	p->ops = (struct amux_policy_ops){
-		AMUX_POLICY_HEADER,
-		.n_params = h->n_params,
-		.name = h->name,
-		.summary = h->summary,
-		.params = p->params,
+		AMUX_POLICY_HEADER,    .n_params = h->n_params, .name = h->name,
+		.summary = h->summary, .params = p->params,
 	};
 	return 0;
 }
@@ -267,7 +265,7 @@ static void on_hello(struct plugin *p)
 
 static void on_ready(struct plugin *p, struct plugin_ready *msg)
 {
-	void (*loaded)(struct plugin *p, const char *err) = p->order.loaded;
+	void (*loaded)(struct plugin * p, const char *err) = p->order.loaded;
 
 	clean(msg->err, sizeof(msg->err));
 	if (msg->err[0]) {

@@ -27,7 +27,8 @@ struct plugin;
 
 struct plugin_order {
 	const char *path;
-	const struct policy_setting *settings; /* @n_settings parameters that are not defaults */
+	const struct policy_setting
+		*settings; /* @n_settings parameters that are not defaults */
 	unsigned int n_settings;
 	unsigned int nodes;   /* mux threads */
 	uint64_t load_ns;     /* until it must be loaded, and as long again to initialise */

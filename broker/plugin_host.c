@@ -36,14 +36,6 @@
 #define FILES_MAX   16
 #define CPU_SECONDS 5 /* of one call; the broker's patience ends long before */
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1 /* shadow memory takes terabytes of address space */
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
 struct host {
 	struct plugin_page *page;
 	unsigned int slots;
@@ -125,7 +117,7 @@ static int limit(struct host *h, int which, rlim_t most, const char *what)
 
 static int limit_memory(struct host *h)
 {
-#ifdef SANITIZED
+#ifdef PLUGIN_HOST_SANITIZED
 	(void)h;
 	return 0;
 #else
@@ -177,7 +169,8 @@ static int confine(struct host *h)
 	be_expendable();
 	/* No process, thread or program but this one: for anyone but root, and root has become
 	 * nobody.  Nothing that outlives it can be left behind. */
-	if (limit(h, RLIMIT_NPROC, 0, "RLIMIT_NPROC") || limit(h, RLIMIT_CORE, 0, "RLIMIT_CORE") ||
+	if (limit(h, RLIMIT_NPROC, 0, "RLIMIT_NPROC") ||
+	    limit(h, RLIMIT_CORE, 0, "RLIMIT_CORE") ||
 	    limit(h, RLIMIT_FSIZE, 0, "RLIMIT_FSIZE") ||
 	    limit(h, RLIMIT_NOFILE, FILES_MAX, "RLIMIT_NOFILE") || limit_memory(h))
 		return -1;

@@ -13,6 +13,16 @@
 
 #define PLUGIN_HOST_OPTION "--policy-host"
 
+/* Sanitizers: shadow memory takes terabytes of address space, and what they make of a crash or
+ * an exit takes threads that the host cannot have. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define PLUGIN_HOST_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define PLUGIN_HOST_SANITIZED 1
+#endif
+#endif
+
 /* Serve the descriptors PLUGIN_FD_*; returns the exit status when there is nothing to serve. */
 int plugin_host_main(void);
 

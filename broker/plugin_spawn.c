@@ -89,15 +89,23 @@ static int attributes_make(posix_spawnattr_t *attr)
 static int run(pid_t *pid, int talk, int file, int page)
 {
 	static char name[] = "accelmuxd", option[] = PLUGIN_HOST_OPTION;
-	char *argv[] = { name, option, NULL }, *envp[] = { NULL, NULL };
+	char *argv[] = { name, option, NULL }, *envp[3] = { NULL }, **env = envp;
 	const char *path = getenv("LD_LIBRARY_PATH");
 	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t attr;
 	char libs[512];
 	int ret;
 
-	if (path && snprintf(libs, sizeof(libs), "LD_LIBRARY_PATH=%s", path) < (int)sizeof(libs))
-		envp[0] = libs;
+	if (path &&
+	    snprintf(libs, sizeof(libs), "LD_LIBRARY_PATH=%s", path) < (int)sizeof(libs))
+		*env++ = libs;
+#ifdef PLUGIN_HOST_SANITIZED
+	static char plain[] = "ASAN_OPTIONS=detect_leaks=0:handle_segv=0:handle_abort=0";
+
+	*env = plain;
+#else
+	*env = NULL;
+#endif
 	ret = posix_spawn_file_actions_init(&fa);
 	if (ret)
 		return -ret;

@@ -41,8 +41,8 @@ const char *const report_reasons[AMUX_REASON_COUNT] = {
 };
 
 const char *const report_failures[POLICY_FAILURES] = {
-	[POLICY_NONE] = "none",	      [POLICY_ERROR] = "error",	    [POLICY_ABI] = "abi",
-	[POLICY_SLOW] = "slow",	      [POLICY_STALLED] = "stalled", [POLICY_CRASHED] = "crashed",
+	[POLICY_NONE] = "none", [POLICY_ERROR] = "error",     [POLICY_ABI] = "abi",
+	[POLICY_SLOW] = "slow", [POLICY_STALLED] = "stalled", [POLICY_CRASHED] = "crashed",
 	[POLICY_LOAD] = "load",
 };
 
@@ -352,17 +352,16 @@ static json_t *plan_json(const struct status_node *node)
 
 static json_t *mux_json(const struct mux_stats *m)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o}", "loops",
-			 counter(&m->loops), "sleeps", counter(&m->sleeps), "cpu_ns",
-			 counter(&m->cpu_ns), "epochs", counter(&m->epochs), "plan_ns",
-			 counter(&m->plan_ns), "plan_clamps", counter(&m->plan_clamps),
-			 "policy_switches", counter(&m->policy_switches), "policy_reverts",
-			 counter(&m->policy_reverts), "policy_late", counter(&m->policy_late),
-			 "policy_failures",
-			 counts_json(report_failures + 1, m->policy_failures + 1,
-				     POLICY_FAILURES - 1),
-			 "revocations", counter(&m->revocations),
-			 "revoke", hist_json(&m->revoke));
+	return json_pack(
+		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o}", "loops",
+		counter(&m->loops), "sleeps", counter(&m->sleeps), "cpu_ns",
+		counter(&m->cpu_ns), "epochs", counter(&m->epochs), "plan_ns",
+		counter(&m->plan_ns), "plan_clamps", counter(&m->plan_clamps),
+		"policy_switches", counter(&m->policy_switches), "policy_reverts",
+		counter(&m->policy_reverts), "policy_late", counter(&m->policy_late),
+		"policy_failures",
+		counts_json(report_failures + 1, m->policy_failures + 1, POLICY_FAILURES - 1),
+		"revocations", counter(&m->revocations), "revoke", hist_json(&m->revoke));
 }
 
 /* What went wrong with the policy, or null. */
@@ -564,16 +563,17 @@ json_t *report_status(struct broker *b)
 	struct status_tenant tenant;
 	json_t *metrics = cfg->metrics_addr[0] ? text(cfg->metrics_addr) : json_null();
 
-	return json_pack("{s:s, s:i, s:I, s:s, s:o, s:b, s:I, s:o, s:o, s:I, s:I, s:I, s:o, s:o,"
-			 " s:o}",
-			 "version", AMUX_VERSION, "pid", (int)getpid(), "uptime_ns",
-			 num(uptime), "policy", policy->name, "plugin", plugin_json(b), "model",
-			 (int)config_modelled(cfg), "time_scale", num(config_time_scale(cfg)),
-			 "socket", text(cfg->socket), "metrics", metrics, "connections",
-			 num(broker_connections(b)), "tenants",
-			 num(broker_tenant(b, UINT32_MAX, &tenant)), "rejected",
-			 num(broker_rejected(b)), "classes", classes_json(b), "nodes",
-			 nodes_json(b), "devices", devices_json(b, uptime));
+	return json_pack(
+		"{s:s, s:i, s:I, s:s, s:o, s:b, s:I, s:o, s:o, s:I, s:I, s:I, s:o, s:o,"
+		" s:o}",
+		"version", AMUX_VERSION, "pid", (int)getpid(), "uptime_ns", num(uptime),
+		"policy", policy->name, "plugin", plugin_json(b), "model",
+		(int)config_modelled(cfg), "time_scale", num(config_time_scale(cfg)), "socket",
+		text(cfg->socket), "metrics", metrics, "connections",
+		num(broker_connections(b)), "tenants",
+		num(broker_tenant(b, UINT32_MAX, &tenant)), "rejected", num(broker_rejected(b)),
+		"classes", classes_json(b), "nodes", nodes_json(b), "devices",
+		devices_json(b, uptime));
 }
 
 /* Whole 64-bit words, which JSON integers are not. */

@@ -150,11 +150,13 @@ static json_t *policy_load(struct broker *b, const char *path, json_t *given,
 			strcpy(settings[i].value, text);
 		else
 			text = NULL;
-		if ((!text && !json_is_integer(value)) || strlen(key) >= sizeof(settings[i].key))
-			return refuse(e, RPC_INVALID_PARAMS,
-				      "policy.set: %.64s: expected an integer or a string of at "
-				      "most %zu characters",
-				      key, sizeof(settings[i].value) - 1);
+		if ((!text && !json_is_integer(value)) ||
+		    strlen(key) >= sizeof(settings[i].key))
+			return refuse(
+				e, RPC_INVALID_PARAMS,
+				"policy.set: %.64s: expected an integer or a string of at "
+				"most %zu characters",
+				key, sizeof(settings[i].value) - 1);
 		strcpy(settings[i].key, key);
 		n += i == n;
 	}

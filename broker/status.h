@@ -91,8 +91,9 @@ struct policy_wait {
  * loaded; until then nothing changes.  One that is still being loaded is not wanted any more.
  * @w may be NULL.  0, or -errno and one line in @err, and then nobody is called.
  */
-int broker_load_policy(struct broker *b, const char *file, const struct policy_setting *settings,
-		       unsigned int n, struct policy_wait *w, char *err, size_t errlen);
+int broker_load_policy(struct broker *b, const char *file,
+		       const struct policy_setting *settings, unsigned int n,
+		       struct policy_wait *w, char *err, size_t errlen);
 
 /* Whoever @w stands for is gone: it is not called.  The policy is loaded all the same. */
 void broker_wait_forget(struct broker *b, const struct policy_wait *w);

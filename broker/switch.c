@@ -213,8 +213,9 @@ static void plugin_loaded(struct plugin *p, const char *err)
 	wait_over(b, err);
 }
 
-int broker_load_policy(struct broker *b, const char *file, const struct policy_setting *settings,
-		       unsigned int n, struct policy_wait *w, char *err, size_t errlen)
+int broker_load_policy(struct broker *b, const char *file,
+		       const struct policy_setting *settings, unsigned int n,
+		       struct policy_wait *w, char *err, size_t errlen)
 {
 	struct plugin_order order = {
 		.path = file,

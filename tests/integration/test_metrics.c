@@ -139,9 +139,9 @@ static void test_http(unsigned int port)
 	code = web_get(port, "/nothing", body, PAGE_MAX);
 	tap_ok(code == 404, "an unknown path: %u", code);
 	code = web_send(port,
-		    "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
-		    "Connection: close\r\n\r\nhi",
-		    body, PAGE_MAX);
+			"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+			"Connection: close\r\n\r\nhi",
+			body, PAGE_MAX);
 	tap_ok(code == 405, "POST: %u", code);
 	code = web_send(port, "nonsense\r\n\r\n", body, PAGE_MAX);
 	tap_ok(code == 0 || code == 400, "what is no HTTP: %u", code);

@@ -111,7 +111,8 @@ static void everything(const struct amux_view *view, struct amux_plan *plan)
 	for (uint32_t d = 0; d < view->n_devices && d < AMUX_POLICY_DEVS; d++)
 		for (int c = 0; c < AMUX_CLASSES; c++)
 			plan->share[d][c] = (struct amux_plan_share){
-				.engine_mask = (UINT64_C(1) << view->devices[d].engines % 64) - 1,
+				.engine_mask =
+					(UINT64_C(1) << view->devices[d].engines % 64) - 1,
 				.limit_bps = AMUX_BPS_MAX,
 				.cap_bytes = 1 << 20,
 				.lend = 1,

@@ -37,7 +37,7 @@ struct broker {
 	const struct amux_policy_ops *ops;
 	uint64_t values[AMUX_POLICY_PARAMS];
 	unsigned int sets; /* calls of broker_set_policy() */
-	const char *plugin; /* path of the plug-in in use */
+	const char *plugin;	       /* path of the plug-in in use */
 	char loading[PLUGIN_PATH_LEN]; /* what broker_load_policy() was given */
 	struct policy_setting settings[AMUX_POLICY_PARAMS];
 	unsigned int n_settings;
@@ -163,8 +163,9 @@ uint64_t broker_load_failures(struct broker *b)
 }
 
 /* Loads nothing: the test calls b->waiting->done(). */
-int broker_load_policy(struct broker *b, const char *file, const struct policy_setting *settings,
-		       unsigned int n, struct policy_wait *w, char *err, size_t errlen)
+int broker_load_policy(struct broker *b, const char *file,
+		       const struct policy_setting *settings, unsigned int n,
+		       struct policy_wait *w, char *err, size_t errlen)
 {
 	(void)err;
 	(void)errlen;

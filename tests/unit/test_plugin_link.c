@@ -57,10 +57,8 @@ static int good_plan(void *state, const struct amux_view *v, struct amux_plan *p
 }
 
 static const struct amux_policy_ops good = {
-	AMUX_POLICY_HEADER,
-	.name = "good",
-	.summary = "for tests",
-	.state_size = sizeof(struct state),
+	AMUX_POLICY_HEADER,	.name = "good",
+	.summary = "for tests", .state_size = sizeof(struct state),
 	.plan = good_plan,
 };
 
@@ -259,8 +257,9 @@ START_TEST(silence)
 		plan_epoch(&planner, &view);
 		usleep(20);
 	}
-	ck_assert_str_eq(why(), "policy good gave no plan for 5 epochs in epoch 6; partitioned took "
-				"over");
+	ck_assert_str_eq(why(),
+			 "policy good gave no plan for 5 epochs in epoch 6; partitioned took "
+			 "over");
 	ck_assert_uint_eq(stats.policy_failures[POLICY_STALLED], 1);
 	ck_assert_uint_eq(stats.policy_late, PATIENCE);
 	ck_assert_uint_eq(plugin_given_up(&tie), POLICY_STALLED);
@@ -277,7 +276,8 @@ START_TEST(errors)
 	plan_epoch(&planner, &view);
 	answer();
 	plan_epoch(&planner, &view);
-	ck_assert_str_eq(why(), "policy good returned -EDOM (-33) in epoch 2; partitioned took over");
+	ck_assert_str_eq(why(),
+			 "policy good returned -EDOM (-33) in epoch 2; partitioned took over");
 	ck_assert_uint_eq(stats.policy_failures[POLICY_ERROR], 1);
 	ck_assert(host_dead(5000));
 
@@ -310,7 +310,8 @@ START_TEST(death)
 	plan_fail(&planner, &tie, "good", POLICY_CRASHED, "was killed by SIGSEGV");
 	plan_fail(&planner, &tie, "good", POLICY_CRASHED, "was killed twice");
 	plan_epoch(&planner, &view);
-	ck_assert_str_eq(why(), "policy good was killed by SIGSEGV in epoch 2; partitioned took over");
+	ck_assert_str_eq(why(),
+			 "policy good was killed by SIGSEGV in epoch 2; partitioned took over");
 	ck_assert_uint_eq(stats.policy_reverts, 1);
 }
 END_TEST
