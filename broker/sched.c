@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "../client/barrier.h"
 #include "outage.h"
 #include "sched_parts.h"
 
@@ -25,6 +26,7 @@ int sched_init(struct sched *s, struct device *const *dev, unsigned int n,
 		sd->dev = dev[i];
 		sd->min_cost = cost < MIN_COST_MAX ? (uint32_t)cost : MIN_COST_MAX;
 		sd->user_bps = AMUX_BPS_MAX;
+		sd->troubled = true; /* until it was looked at */
 		for (unsigned int e = 0; e < ENGINE_MAX; e++)
 			list_init(&sd->engine[e].inflight);
 		total += (size_t)dev[i]->engines * dev[i]->wq_size[ENGINE_WQ_USER];
@@ -41,9 +43,11 @@ int sched_init(struct sched *s, struct device *const *dev, unsigned int n,
 	list_init(&s->free);
 	list_init(&s->active);
 	list_init(&s->stalled);
+	list_init(&s->tallied);
 	for (size_t i = 0; i < total; i++)
 		list_add_tail(&s->free, &s->chunks[i].link);
 	s->n_devices = n;
+	s->alone_ns_byte = n && dev[0]->rate_bps ? NSEC_PER_SEC / (double)dev[0]->rate_bps : 0;
 	s->plan = plan;
 	s->mux = mux;
 	return 0;
@@ -117,6 +121,7 @@ static void chunk_leave(struct sched *s, struct chunk *c)
 	list_del(&c->link);
 	se->inflight_bytes -= c->cost;
 	se->inflight_chunks--;
+	sd->inflight_chunks--;
 	gauge_sub(&sd->inflight_bytes, c->cost);
 	s->inflight_bytes -= c->cost;
 	s->inflight_chunks--;
@@ -166,8 +171,9 @@ static void chunk_issue(struct sched *s, struct sched_engine *se, unsigned int d
 	c->cost = c->bytes > sd->min_cost ? c->bytes : sd->min_cost;
 	if (!r->issued_ns) {
 		r->issued_ns = now;
-		hist_add(&t->stats.wait, now - r->arrived_ns);
-		hist_add(&s->users.wait, now - r->arrived_ns);
+		tally_run_add(&t->tally.wait, now - r->arrived_ns, &t->stats.wait,
+			      &s->users.wait);
+		sched_tallied(s, t);
 	}
 	gauge_sub(&t->queued_bytes, c->bytes);
 	s->queued_bytes -= c->bytes;
@@ -195,6 +201,7 @@ static void chunk_issue(struct sched *s, struct sched_engine *se, unsigned int d
 	list_add_tail(&se->inflight, &c->link);
 	se->inflight_bytes += c->cost;
 	se->inflight_chunks++;
+	sd->inflight_chunks++;
 	gauge_add(&sd->inflight_bytes, c->cost);
 	s->inflight_bytes += c->cost;
 	s->inflight_chunks++;
@@ -284,12 +291,10 @@ static void chunk_account(struct sched *s, struct chunk *c, uint64_t bytes)
 	struct sched_tenant *t = c->req->flow->tenant;
 	uint64_t cpu_ns = bytes * s->device[c->dev].cpu_ns_mib / MIB;
 
-	stat_add(&t->stats.descriptors, 1);
-	stat_add(&s->users.descriptors, 1);
-	stat_add(&t->stats.engine_bytes, bytes);
-	stat_add(&s->users.engine_bytes, bytes);
-	stat_add(&t->stats.engine_cpu_ns, cpu_ns);
-	stat_add(&s->users.engine_cpu_ns, cpu_ns);
+	t->tally.descriptors++;
+	t->tally.engine_bytes += bytes;
+	t->tally.engine_cpu_ns += cpu_ns;
+	sched_tallied(s, t);
 	if (c->borrowed) {
 		stat_add(&t->stats.borrowed_bytes, bytes);
 		stat_add(&s->users.borrowed_bytes, bytes);
@@ -351,6 +356,10 @@ unsigned int sched_reap(struct sched *s, uint64_t now)
 	for (unsigned int d = 0; d < s->n_devices; d++) {
 		struct sched_device *sd = &s->device[d];
 
+		if (!sd->inflight_chunks && !sd->troubled &&
+		    !amux_load_relaxed(&sd->dev->suspect))
+			continue;
+		sd->troubled = false;
 		for (unsigned int e = 0; e < sd->dev->engines; e++) {
 			struct list *pos, *tmp;
 
@@ -365,9 +374,22 @@ unsigned int sched_reap(struct sched *s, uint64_t now)
 				n++;
 			}
 			n += outage_step(s, d, e, now);
+			sd->troubled |= !device_engine_up(sd->dev, e);
 		}
 	}
+	sched_settle(s);
 	return n;
+}
+
+void sched_settle(struct sched *s)
+{
+	while (!list_empty(&s->tallied)) {
+		struct sched_tenant *t =
+			container_of(s->tallied.next, struct sched_tenant, tally.link);
+
+		list_del(&t->tally.link);
+		tally_settle(&t->tally, &t->stats, &s->users);
+	}
 }
 
 /* ----------------------------------------------------------------- withdrawal */

@@ -23,6 +23,7 @@
 #include "list.h"
 #include "request.h"
 #include "stats.h"
+#include "tally.h"
 
 /* One tenant as this node's scheduler sees it. */
 struct sched_tenant {
@@ -39,6 +40,7 @@ struct sched_tenant {
 	uint64_t inflight_bytes;
 	uint64_t epoch_bytes; /* engine_bytes at the last epoch */
 	struct flow_stats stats;
+	struct tally tally; /* what @stats do not show yet */
 };
 
 /* One queue as the scheduler sees it: a sequence of requests of one tenant. */
@@ -72,7 +74,9 @@ struct sched_device {
 	uint64_t user_tag; /* ns: after now: the class is over its rate */
 	uint64_t own_tag;  /* the same against its own reserve: beyond it, it borrows */
 	uint64_t borrowed_inflight;
-	uint64_t kernel_since; /* revocation under way since, 0: none */
+	uint32_t inflight_chunks; /* of all engines */
+	bool troubled;		  /* an engine was not up when last looked at */
+	uint64_t kernel_since;	  /* revocation under way since, 0: none */
 	bool kernel_active;
 	uint64_t epoch_user_bytes, epoch_kernel_bytes, epoch_cpu_ns;
 	uint64_t cpu_ns_mib; /* CPU time of the engines a MiB, in the last epoch */
@@ -90,11 +94,14 @@ struct sched {
 	struct list free;	 /* chunks */
 	struct chunk *chunks;
 	struct list stalled; /* chunks to be resumed whose WQ was full */
+	struct list tallied; /* tenants whose tally is to be settled */
 	uint64_t queued_bytes;
 	uint64_t inflight_bytes;
 	uint64_t inflight_chunks;
 	uint64_t ready_ns;	/* when pacing allows the next chunk, if that is what blocks */
 	uint64_t cpu_bps;	/* modelled or nominal rate of a client's CPU */
+	double cpu_ns_byte;	/* of it */
+	double alone_ns_byte;	/* of the first device, idle */
 	uint64_t model_cpu_bps; /* 0 unless CPU copies are modelled */
 	bool cpu_only;		/* every engine is a CPU that the broker was not given */
 	bool finishing; /* the plan grants users nothing, but some requests have begun */
@@ -137,6 +144,13 @@ int sched_admit(const struct sched *s, const struct sched_tenant *t, uint16_t fl
 /* Is any engine up and granted to users? */
 bool sched_has_engine(const struct sched *s);
 
+/*
+ * A request that moves nothing needs no engine, only its turn, and that is at once where nobody
+ * waits for one and no rate holds @f's tenant back: charge for it as for the smallest descriptor
+ * and return true.  Otherwise it has to be enqueued.  sched_has_engine() must hold.
+ */
+bool sched_pass(struct sched *s, struct flow *f, uint64_t now);
+
 void sched_enqueue(struct sched *s, struct flow *f, struct request *r);
 
 /* Submit what caps, rates and WQs allow; returns chunks submitted. */
@@ -144,6 +158,19 @@ unsigned int sched_issue(struct sched *s, uint64_t now);
 
 /* Take in completions; returns chunks completed. */
 unsigned int sched_reap(struct sched *s, uint64_t now);
+
+/* @t has counted something: sched_settle() will see to it. */
+static inline void sched_tallied(struct sched *s, struct sched_tenant *t)
+{
+	if (list_empty(&t->tally.link))
+		list_add_tail(&s->tallied, &t->tally.link);
+}
+
+/* Show readers what was counted; before the answers that it is about are published. */
+void sched_settle(struct sched *s);
+
+/* The rate of a client's CPU, bytes/s; 0: not known. */
+void sched_cpu_set(struct sched *s, uint64_t bps);
 
 /* Withdraw @f's requests: what is not in flight yet never will be.  They are completed with
  * -ECANCELED, at once or with their last chunk in flight. */

@@ -145,20 +145,12 @@ void queue_detach(struct queue *q)
 		list_del(&q->hot);
 }
 
-/* splitmix64's finaliser: sums of it tell multisets of ids apart. */
-static uint64_t ledger_mix(uint64_t x)
-{
-	x += 0x9e3779b97f4a7c15ull;
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-	x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-	return x ^ (x >> 31);
-}
-
 /* ----------------------------------------------------------------------- post */
 
 static void queue_post(struct queue *q, const struct amux_cqe *cqe)
 {
-	stat_add(&q->flow.tenant->stats.ledger_out, ledger_mix(cqe->user_data));
+	q->flow.tenant->tally.ledger_out += tally_mix(cqe->user_data);
+	sched_tallied(q->set->sched, q->flow.tenant);
 	amux_cq_put(&q->ring, cqe);
 	if (list_empty(&q->dirty))
 		list_add_tail(&q->set->dirty, &q->dirty);
@@ -200,21 +192,21 @@ static void queue_fail(struct queue *q, uint64_t user_data, int error, uint16_t 
 static void queue_account(struct queue *q, const struct request *r, uint64_t now)
 {
 	struct sched *s = q->set->sched;
-	const struct device *dev = s->device[0].dev;
-	struct flow_stats *st[2] = { &q->flow.tenant->stats, &s->users };
-	uint64_t service = r->issued_ns ? now - r->issued_ns : 0;
-	uint64_t alone = dev->desc_ns + bytes_to_ns(r->ahead + r->len, dev->rate_bps);
-	uint64_t cpu = bytes_to_ns(r->ahead + r->len, s->cpu_bps);
+	struct sched_tenant *t = q->flow.tenant;
+	uint64_t bytes = r->ahead + r->len;
 
-	for (unsigned int i = 0; i < 2; i++) {
-		stat_add(r->status ? &st[i]->failed : &st[i]->completed, 1);
-		if (r->status)
-			continue;
-		hist_add(&st[i]->service, service);
-		stat_add(&st[i]->actual_ns, now - r->arrived_ns);
-		stat_add(&st[i]->alone_ns, alone);
-		stat_add(&st[i]->cpu_ns, cpu);
+	if (r->status) {
+		stat_add(&t->stats.failed, 1);
+		stat_add(&s->users.failed, 1);
+		return;
 	}
+	t->tally.completed++;
+	t->tally.actual_ns += now - r->arrived_ns;
+	t->tally.alone_ns +=
+		s->device[0].dev->desc_ns + (uint64_t)((double)bytes * s->alone_ns_byte);
+	t->tally.cpu_ns += (uint64_t)((double)bytes * s->cpu_ns_byte);
+	tally_run_add(&t->tally.service, r->issued_ns ? now - r->issued_ns : 0,
+		      &t->stats.service, &s->users.service);
 }
 
 static void queue_complete(struct flow *f, struct request *r, uint64_t now)
@@ -240,6 +232,7 @@ static void queue_complete(struct flow *f, struct request *r, uint64_t now)
 
 void queues_flush(struct queue_set *set)
 {
+	sched_settle(set->sched);
 	if (list_empty(&set->dirty))
 		return;
 	amux_nt_fence(); /* copies before the answers that announce them */
@@ -271,12 +264,27 @@ static void queue_read_declined(struct queue *q)
 		q->cpu_backlog -= q->declined_len[q->declined_seen++ & q->ring.cq_mask];
 }
 
+/* Answer a NOOP at once if it may be; false: it goes the way of all requests. */
+static bool queue_pass(struct queue *q, const struct amux_sqe *sqe, uint64_t now)
+{
+	const struct amux_cqe cqe = { .user_data = sqe->user_data };
+	struct sched *s = q->set->sched;
+	uint16_t field;
+
+	if (q->declining || (sqe->flags & (AMUX_SQE_ENGINE_ONLY | AMUX_SQE_CPU_ONLY)) ||
+	    s->cpu_only || s->plan->decline[AMUX_CLASS_USER] == AMUX_DECLINE_ALWAYS ||
+	    request_check(sqe, &field) || !sched_pass(s, &q->flow, now))
+		return false;
+	queue_post(q, &cqe);
+	return true;
+}
+
 /*
  * Judge @sqe and send it on its way.  @ahead: SQEs already waiting behind it, which would all
  * be declined with it; they are taken to be as long as this one.
  */
 static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint32_t ahead,
-			uint64_t now)
+			bool engine, uint64_t now)
 {
 	struct sched *s = q->set->sched;
 	struct sched_tenant *t = q->flow.tenant;
@@ -286,9 +294,11 @@ static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint32_t ah
 	uint16_t field;
 	int ret;
 
-	stat_add(&t->stats.requests, 1);
-	stat_add(&s->users.requests, 1);
-	stat_add(&t->stats.ledger_in, ledger_mix(sqe->user_data));
+	t->tally.requests++;
+	t->tally.ledger_in += tally_mix(sqe->user_data);
+	sched_tallied(s, t);
+	if (engine && sqe->op == AMUX_OP_NOOP && queue_pass(q, sqe, now))
+		return;
 	for (unsigned int i = 0; i < 3; i++)
 		if (uses & (1u << i))
 			region[i] = session_region(q->session, sqe->region[i]);
@@ -297,7 +307,7 @@ static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint32_t ah
 		queue_fail(q, sqe->user_data, ret, field);
 		return;
 	}
-	if ((sqe->flags & AMUX_SQE_ENGINE_ONLY) && !sched_has_engine(s)) {
+	if ((sqe->flags & AMUX_SQE_ENGINE_ONLY) && !engine) {
 		queue_fail(q, sqe->user_data, -ENODEV, AMUX_FIELD_FLAGS);
 		return;
 	}
@@ -358,6 +368,7 @@ int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 {
 	unsigned int n = 0;
 	uint32_t room;
+	bool engine;
 
 	if (queue_drained(q))
 		return 0;
@@ -370,6 +381,7 @@ int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 	room = queue_room(q);
 	if (budget > room)
 		budget = room;
+	engine = sched_has_engine(q->set->sched);
 	while (n < budget) {
 		struct amux_sqe sqe;
 
@@ -394,7 +406,7 @@ int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 			q->held = sqe;
 			break;
 		}
-		queue_admit(q, &sqe, q->ring.sq_tail - q->ring.sq_head, now);
+		queue_admit(q, &sqe, q->ring.sq_tail - q->ring.sq_head, engine, now);
 		n++;
 	}
 	amux_sq_release(&q->ring);

@@ -14,7 +14,8 @@
 #include "queue.h"
 
 #define PEEK_BYTES    (1u << 20) /* copied at most by one amux_peek() */
-#define PROBE_NS      1000000u	 /* amux_peek() asks for the broker this often */
+#define PROBE_NS      1000000u	 /* amux_peek() asks for the broker this often ... */
+#define PROBE_PEEKS   32	 /* ... and for the time every so many peeks in vain */
 #define SPIN_PER_TIME 32	 /* looks at the ring per look at the clock */
 #define SQ_FULL_NS    1000000u	 /* nobody wakes us for free SQ slots: look this often */
 
@@ -242,23 +243,31 @@ static bool queue_take(struct amux_queue *q, struct amux_cqe *cqe)
 
 /*
  * Take every CQE there is, before any copying: the engine's answers do not wait behind the
- * CPU's work, and taking a DECLINED is what acknowledges it (abi.h).
+ * CPU's work, and taking a DECLINED is what acknowledges it (abi.h).  The first @max answers go
+ * to @out, the others to @done; returns how many went to @out.
  */
-static void queue_reap(struct amux_queue *q)
+static unsigned int queue_reap(struct amux_queue *q, struct amux_cqe *out, unsigned int max)
 {
 	uint32_t n = amux_cq_ready(&q->ring);
+	unsigned int got = 0;
 	struct amux_cqe cqe;
 
 	if (!n)
-		return;
+		return 0;
 	if (q->ring.cq_tail - q->ring.cq_head > q->ring.cq_entries) {
 		q->broken = true;
-		return;
+		return 0;
 	}
-	for (; n; n--)
-		if (queue_take(q, &cqe))
+	for (; n; n--) {
+		if (!queue_take(q, &cqe))
+			continue;
+		if (got < max)
+			out[got++] = cqe;
+		else
 			done_push(q, &cqe);
+	}
 	amux_cq_release(&q->ring);
+	return got;
 }
 
 /* Go on with what was declined, in order, by at most *@budget bytes of one request.  true: one
@@ -298,8 +307,8 @@ static void queue_settle(struct amux_queue *q)
 	uint64_t budget = UINT64_MAX;
 
 	/* Twice: the first ends at a tail that may have been read before the death. */
-	queue_reap(q);
-	queue_reap(q);
+	queue_reap(q, NULL, 0);
+	queue_reap(q, NULL, 0);
 	while (queue_work(q, &budget))
 		;
 	queue_bury(q);
@@ -346,10 +355,10 @@ static unsigned int queue_collect(struct amux_queue *q, struct amux_cqe *cqes, u
 	q->armed = false;
 	amux_queue_flush(q);
 	while (more) {
-		if (!q->dead)
-			queue_reap(q);
 		while (n < max && q->done_head != q->done_tail)
 			cqes[n++] = q->done[q->done_head++ & (q->entries - 1)];
+		if (!q->dead) /* with @n below @max nothing older waits in @done */
+			n += queue_reap(q, cqes + n, max - n);
 		more = !q->dead && (n < min || budget == PEEK_BYTES) && queue_work(q, &budget);
 	}
 	q->inflight -= n;
@@ -369,6 +378,8 @@ int amux_peek(struct amux_queue *q, struct amux_cqe *cqes, unsigned int max)
 	n = queue_collect(q, cqes, max, 1);
 	if (n || q->dead || queue_working(q) || !q->sent)
 		return (int)n;
+	if (++q->vain % PROBE_PEEKS)
+		return 0;
 	now = amux_now();
 	if (now - q->probed_ns < PROBE_NS)
 		return 0;

@@ -67,6 +67,7 @@ struct amux_queue {
 	bool armed;	    /* amux_arm() left NEED_WAKEUP set */
 	bool dead;	    /* no broker any more: everything is done by this CPU */
 	bool broken;	    /* the broker's CQ tail is impossible: as good as dead */
+	uint32_t vain;	    /* amux_peek() calls that found nothing */
 	uint64_t probed_ns; /* when amux_peek() last asked for the broker */
 
 	struct amux_stats stats;

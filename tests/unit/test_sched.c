@@ -215,7 +215,7 @@ static void setup(void)
 	grant_all();
 	ck_assert_int_eq(fixup_init(), 0);
 	ck_assert_int_eq(sched_init(&s, &dev, 1, &plan, &mux), 0);
-	s.cpu_bps = 10000000000ull;
+	sched_cpu_set(&s, 10000000000ull);
 	sched_replan(&s, now);
 	for (unsigned int i = 0; i < TENANTS; i++)
 		sched_tenant_init(&tenant[i], i + 1, 1, 0, AMUX_BPS_MAX);

@@ -87,7 +87,7 @@ static void setup(void)
 	memset(&mux, 0, sizeof(mux));
 	memset(&plan, 0, sizeof(plan));
 	ck_assert_int_eq(sched_init(&sched, &devs, 1, &plan, &mux), 0);
-	sched.cpu_bps = 10000000000ull;
+	sched_cpu_set(&sched, 10000000000ull);
 	grant(true, AMUX_DECLINE_NEVER);
 	sched_tenant_init(&tenant, 1, 1, 0, AMUX_BPS_MAX);
 	set.sched = &sched;
