@@ -15,6 +15,7 @@
 #include "mux.h"
 
 #define PULL_BUDGET    64    /* SQEs of one queue in one loop: no queue holds up the others */
+#define PULL_PIECE     8     /* of them, between two publications */
 #define PROGRESS_NS    50000 /* an inline device copies at most about this long at once */
 #define POLL_EVENTS_NS 20000 /* how often a busy loop looks for kicks of cold queues */
 #define COLD_LOOPS     256   /* loops without work after which a queue is polled no more */
@@ -333,6 +334,24 @@ static void session_break(struct mux *m, struct session *s, const char *why, uin
 
 /* ------------------------------------------------------------------------ loop */
 
+/*
+ * Pull from one queue.  What is answered on the spot is published every few: the client goes on
+ * with the first while the last are judged.
+ */
+static int mux_pull_one(struct mux *m, struct queue *q, uint64_t now)
+{
+	int total = 0, n;
+
+	do {
+		n = queue_pull(q, PULL_PIECE, now);
+		if (n < 0)
+			return n;
+		total += n;
+		queues_flush(&m->queues);
+	} while (n == PULL_PIECE && total < PULL_BUDGET);
+	return total;
+}
+
 static unsigned int mux_pull(struct mux *m, uint64_t now)
 {
 	struct list *pos, *tmp;
@@ -340,7 +359,7 @@ static unsigned int mux_pull(struct mux *m, uint64_t now)
 
 	list_for_each_safe(pos, tmp, &m->queues.hot) {
 		struct queue *q = container_of(pos, struct queue, hot);
-		int n = queue_pull(q, PULL_BUDGET, now);
+		int n = mux_pull_one(m, q, now);
 
 		if (n > 0) {
 			q->quiet = 0;

@@ -330,12 +330,15 @@ static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint32_t ah
 
 /*
  * How many SQEs may be taken: a CQ slot for each, so that an answer always has room, and a
- * place in declined_len[], should it be declined.
+ * place in declined_len[], should it be declined.  The client's line is looked at only if what is
+ * known of it does not do for @want.
  */
-static uint32_t queue_room(struct queue *q)
+static uint32_t queue_room(struct queue *q, uint32_t want)
 {
-	uint32_t room = amux_cq_space(&q->ring), space;
+	uint32_t room = amux_cq_known(&q->ring), space;
 
+	if (q->declining || room < q->flow.unanswered + want)
+		room = amux_cq_space(&q->ring);
 	if (q->declining && (int32_t)(q->ring.cq_head - q->declined_mark) >= 0)
 		q->declining = false; /* the client has taken the first of them: acknowledged */
 	if (q->declined_seen != q->declined_total)
@@ -359,15 +362,15 @@ bool queue_has_work(struct queue *q)
 		return false;
 	if (!q->has_held && !amux_sq_ready(&q->ring))
 		return false;
-	if (!queue_room(q))
+	if (!queue_room(q, 1))
 		return false;
 	return !q->has_held || !queue_fenced(q);
 }
 
 int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 {
+	uint32_t room, soon = 0;
 	unsigned int n = 0;
-	uint32_t room;
 	bool engine;
 
 	if (queue_drained(q))
@@ -377,10 +380,15 @@ int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 
 		if (ready <= 0)
 			return ready;
+		soon = (uint32_t)ready;
 	}
-	room = queue_room(q);
+	room = queue_room(q, budget);
 	if (budget > room)
 		budget = room;
+	if (soon > budget)
+		soon = budget;
+	amux_sq_prefetch(&q->ring, soon);
+	amux_cq_prefetch(&q->ring, soon);
 	engine = sched_has_engine(q->set->sched);
 	while (n < budget) {
 		struct amux_sqe sqe;

@@ -133,6 +133,13 @@ static inline int amux_sq_ready(struct amux_ring *r)
 	return n > r->sq_entries ? -EPROTO : (int)n; /* once impossible, always */
 }
 
+/* The next @n SQEs are about to be taken, if they are ready. */
+static inline void amux_sq_prefetch(const struct amux_ring *r, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		amux_prefetch(&r->sqes[(r->sq_head + i) & r->sq_mask]);
+}
+
 /* Copy the oldest SQE, each word exactly once (design promise 5); call only if one is ready. */
 static inline void amux_sq_take(struct amux_ring *r, struct amux_sqe *out)
 {
@@ -174,6 +181,19 @@ static inline void amux_sq_wake(struct amux_ring *r)
 
 /* ------------------------------------------------------------- broker: CQ end */
 
+/* The next @n CQEs are about to be put. */
+static inline void amux_cq_prefetch(const struct amux_ring *r, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i += 2) /* two of them on a line */
+		amux_prefetch_write(&r->cqes[(r->cq_tail + i) & r->cq_mask]);
+}
+
+/* Free CQ slots by the head as last read: there may be more. */
+static inline uint32_t amux_cq_known(const struct amux_ring *r)
+{
+	return r->cq_entries - (r->cq_tail - r->cq_head);
+}
+
 /*
  * Free CQ slots, judged by the client's head; an impossible head counts as no progress.
  * The acquire pairs with amux_cq_release().
@@ -184,7 +204,7 @@ static inline uint32_t amux_cq_space(struct amux_ring *r)
 
 	if (r->cq_tail - head <= r->cq_entries)
 		r->cq_head = head;
-	return r->cq_entries - (r->cq_tail - r->cq_head);
+	return amux_cq_known(r);
 }
 
 /* Write one CQE; visible after amux_cq_publish().  Room was reserved at admission. */
