@@ -127,6 +127,7 @@ static int run_rate(const struct probe *p, struct sample *s)
 	struct meter m;
 	struct run r;
 
+	broker_crowd(p->sessions);
 	run_open(&r, p);
 	for (unsigned int i = 0; i < p->depth; i++)
 		run_prepare(&r, i);
@@ -141,6 +142,7 @@ static int run_rate(const struct probe *p, struct sample *s)
 	s->bytes = r.bytes - bytes;
 	run_drain(&r);
 	run_close(&r);
+	broker_crowd(0);
 	return 0;
 }
 

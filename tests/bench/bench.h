@@ -47,7 +47,7 @@ struct probe {
 	unsigned int depth; /* requests in flight */
 	bool touch;	    /* the client writes each source and reads each destination */
 	enum waiting waiting;
-	bool polls; /* both sides use their cores throughout: CPU time is wall time */
+	unsigned int sessions; /* that many more are connected, and idle */
 };
 
 #define BENCH_ABSENT 1

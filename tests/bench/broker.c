@@ -4,33 +4,37 @@
  */
 #include "broker.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "machine.h"
 
+#define CROWD_MAX 255
+
 struct broker broker;
 
-static void broker_buffers(size_t set)
+/* A memfd, mapped and present; registered rather than allocated by the library, so that the
+ * processes that other probes fork have it, too. */
+static uint8_t *broker_buffer(size_t set, int pattern)
 {
-	void *src = NULL, *dst = NULL;
-	int err;
+	int fd = memfd_create("bench-peers", MFD_CLOEXEC | MFD_ALLOW_SEALING), err;
+	void *p;
 
-	broker.set = set;
-	broker.src = NULL;
-	broker.dst = NULL;
-	if (!set)
-		return;
-	err = amux_alloc(broker.a, set, 0, &src);
-	if (!err)
-		err = amux_alloc(broker.a, set, 0, &dst);
+	if (fd < 0 || ftruncate(fd, (off_t)set) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK))
+		bench_fail("a memfd of %zu bytes: %s", set, strerror(errno));
+	p = mmap(NULL, set, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		bench_fail("a mapping of %zu bytes: %s", set, strerror(errno));
+	memset(p, pattern, set);
+	err = amux_register(broker.a, fd, p, set);
 	if (err)
-		bench_fail("two buffers of %zu bytes: %s (%s)", set, amux_error(),
-			   strerror(-err));
-	broker.src = src;
-	broker.dst = dst;
-	memset(src, 0x5a, set);
-	memset(dst, 0xa5, set);
+		bench_fail("a region of %zu bytes: %s (%s)", set, amux_error(), strerror(-err));
+	close(fd);
+	return p;
 }
 
 void broker_open(size_t set, const char *spin)
@@ -48,7 +52,9 @@ void broker_open(size_t set, const char *spin)
 	err = amux_connect(&broker.a, &opt);
 	if (err)
 		bench_fail("connect: %s (%s)", amux_error(), strerror(-err));
-	broker_buffers(set);
+	broker.set = set;
+	broker.src = set ? broker_buffer(set, 0x5a) : NULL;
+	broker.dst = set ? broker_buffer(set, 0xa5) : NULL;
 }
 
 void broker_close(void)
@@ -57,11 +63,43 @@ void broker_close(void)
 
 	amux_close(broker.a);
 	broker.a = NULL;
+	if (broker.set) {
+		munmap(broker.src, broker.set);
+		munmap(broker.dst, broker.set);
+	}
 	status = daemon_terminate(&broker.daemon, 10);
 	daemon_clean(&broker.daemon);
 	if (status)
 		bench_fail("the broker ended with status %d, expected 0", status);
 }
+
+/* --------------------------------------------------------------------------- others */
+
+static struct amux *crowd[CROWD_MAX];
+
+void broker_crowd(unsigned int n)
+{
+	struct amux_options opt = AMUX_OPTIONS_INIT;
+	struct amux_queue *q;
+	int err;
+
+	for (unsigned int i = 0; i < CROWD_MAX && crowd[i]; i++) {
+		amux_close(crowd[i]);
+		crowd[i] = NULL;
+	}
+	opt.socket = broker.daemon.socket;
+	opt.name = "bench-crowd";
+	for (unsigned int i = 0; i < n && i < CROWD_MAX; i++) {
+		err = amux_connect(&crowd[i], &opt);
+		if (!err)
+			err = amux_queue_create(crowd[i], 32, &q);
+		if (err)
+			bench_fail("session %u of %u: %s (%s)", i, n, amux_error(),
+				   strerror(-err));
+	}
+}
+
+/* ------------------------------------------------------------------------- counters */
 
 static uint64_t tenant_sum(const json_t *tenants, const char *key)
 {

@@ -26,6 +26,9 @@ extern struct broker broker;
 void broker_open(size_t set, const char *spin);
 void broker_close(void);
 
+/* @n more sessions with a queue of 32 each, idle; 0: they leave. */
+void broker_crowd(unsigned int n);
+
 /* What the broker has counted for its tenants so far. */
 struct broker_count {
 	uint64_t requests, completed, failed, bytes, declined;

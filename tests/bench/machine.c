@@ -133,14 +133,26 @@ void latency_close(struct latency *l)
 	l->bucket = NULL;
 }
 
+/*
+ * The quantile of grouped data: the clock goes in steps of several ticks, so that a bucket that
+ * is hit stands for everything since the last one that is.
+ */
 double latency_ns(const struct latency *l, double quantile)
 {
-	uint64_t want = (uint64_t)((double)l->n * quantile), seen = 0;
+	double want = (double)l->n * quantile, seen = 0, last = -1, in;
 
 	for (unsigned int i = 0; i < LATENCY_BUCKETS; i++) {
-		seen += l->bucket[i];
-		if (seen > want)
-			return ns_of_ticks(((double)i + 0.5) * (double)(1u << l->shift));
+		if (!l->bucket[i])
+			continue;
+		in = (double)l->bucket[i];
+		if (seen + in >= want) {
+			double step = last < 0 ? 1 : (double)i - last;
+			double at = (double)i + 0.5 - step * 0.5 + step * (want - seen) / in;
+
+			return ns_of_ticks(at * (double)(1u << l->shift));
+		}
+		seen += in;
+		last = (double)i;
 	}
 	return 0;
 }

@@ -210,7 +210,8 @@ static json_t *report_ratios(const struct result *r)
 		for (unsigned int k = 0; k < r->row->n_targets; k++)
 			judged |= r->row->targets[k].judge != JUDGE_VALUE &&
 				  r->row->targets[k].b == i;
-		if (!r->rounds || *r->absent[0] || *r->absent[i])
+		if (!r->rounds || *r->absent[0] || *r->absent[i] ||
+		    r->row->probes[i].unit != r->row->probes[0].unit)
 			continue;
 		json_object_set_new(all, r->row->probes[i].name,
 				    spread_json(target_spread(r, &t)));

@@ -8,33 +8,68 @@
 #define K (1ul << 10)
 #define M (1ul << 20)
 
-#define RATE(nm, fn, d)                                                             \
-	{                                                                           \
-		.name = nm, .run = fn, .unit = UNIT_MOPS, .depth = d, .polls = true \
+#define RATE(nm, fn, d)                                              \
+	{                                                            \
+		.name = nm, .run = fn, .unit = UNIT_MOPS, .depth = d \
 	}
-#define TRIP(nm, fn)                                                              \
-	{                                                                         \
-		.name = nm, .run = fn, .unit = UNIT_NS, .depth = 1, .polls = true \
+#define TRIP(nm, fn)                                               \
+	{                                                          \
+		.name = nm, .run = fn, .unit = UNIT_NS, .depth = 1 \
 	}
 #define SLEEP(nm, fn)                                                                     \
 	{                                                                                 \
 		.name = nm, .run = fn, .unit = UNIT_NS, .depth = 1, .waiting = WAIT_SLEEP \
 	}
-#define COPY(nm, fn, sz, d)                                                       \
-	{                                                                         \
-		.name = nm, .run = fn, .unit = UNIT_GBPS, .size = sz, .depth = d, \
-		.polls = true                                                     \
+#define COPY(nm, fn, sz, d)                                                      \
+	{                                                                        \
+		.name = nm, .run = fn, .unit = UNIT_GBPS, .size = sz, .depth = d \
 	}
 #define TOUCH(nm, fn, sz, d)                                                      \
 	{                                                                         \
 		.name = nm, .run = fn, .unit = UNIT_GBPS, .size = sz, .depth = d, \
-		.touch = true, .polls = true                                      \
+		.touch = true                                                     \
+	}
+#define CROWD(nm, fn, d, n)                                                         \
+	{                                                                           \
+		.name = nm, .run = fn, .unit = UNIT_MOPS, .depth = d, .sessions = n \
 	}
 
 #define RATIO(peer, rel, lim, best)                                                     \
 	{                                                                               \
 		.judge = JUDGE_RATIO, .a = 0, .b = peer, .relation = rel, .limit = lim, \
 		.aim = best                                                             \
+	}
+
+/* amux_copy() where the engine is a broker with a core of its own: the library's choice counts. */
+#define SYNC(sz, text, u, ...)                                                                \
+	{                                                                                     \
+		.name = "copy_" text, .what = "amux_copy() of " text " bytes", .set = sz,     \
+		.n_probes = 2,                                                                \
+		.probes = { { .name = "amux_copy()",                                          \
+			      .run = amux_sync,                                               \
+			      .unit = u,                                                      \
+			      .size = sz },                                                   \
+			    { .name = "memcpy", .run = plain_sync, .unit = u, .size = sz } }, \
+		.n_targets = 1, .targets = { { .a = 0, .b = 1, __VA_ARGS__ } },               \
+	}
+#define SYNC_NS(sz, text) \
+	SYNC(sz, text, UNIT_NS, .judge = JUDGE_DIFFERENCE, .relation = AT_MOST, .limit = 5)
+#define SYNC_RATE(sz, text) \
+	SYNC(sz, text, UNIT_GBPS, .judge = JUDGE_RATIO, .relation = AT_LEAST, .limit = 0.97)
+
+#define ACROSS(sz, text, n, ...)                                                            \
+	{                                                                                   \
+		.name = "across_" text,                                                     \
+		.what = "copies of " text ", one in flight, 64 MiB source and destination", \
+		.set = 64 * M, .n_probes = 7,                                               \
+		.probes = { COPY("accelmux", amux_copies, sz, 1),                           \
+			    COPY("vmsplice, pipe, read", vmsplice_copies, sz, 1),           \
+			    COPY("seqpacket server", seqpacket_copies, sz, 1),              \
+			    COPY("eventfd server", eventfd_copies, sz, 1),                  \
+			    COPY("polled server", polled_copies, sz, 1),                    \
+			    COPY("process_vm_readv", readv_copies, sz, 1),                  \
+			    COPY("memcpy", plain_copies, sz, 1) },                          \
+		.n_targets = n, .targets = { __VA_ARGS__ },                                 \
 	}
 
 const struct row rows[] = {
@@ -128,6 +163,41 @@ const struct row rows[] = {
 		.n_targets = 2,
 		.targets = { RATIO(1, AT_LEAST, 1.6, 0), RATIO(2, AT_LEAST, 0.9, 0) },
 	},
+	SYNC_NS(64, "64"),
+	SYNC_NS(256, "256"),
+	SYNC_NS(1024, "1k"),
+	SYNC_RATE(4 * K, "4k"),
+	SYNC_RATE(64 * K, "64k"),
+	SYNC_RATE(1 * M, "1m"),
+	SYNC_RATE(16 * M, "16m"),
+	{
+		.name = "sessions",
+		.what = "NOOP, 32 in flight, of one session while 255 others are connected and "
+			"idle",
+		.n_probes = 2,
+		.probes = { CROWD("256 sessions", amux_noop_rate, 32, 255),
+			    RATE("one session", amux_noop_rate, 32) },
+		.n_targets = 1,
+		.targets = { RATIO(1, AT_LEAST, 0.97, 0) },
+	},
+	{
+		.name = "idle",
+		.what = "an idle broker with one session, for 10 s",
+		.set = 64 * K,
+		.once = true,
+		.n_probes = 2,
+		.probes = { { .name = "wake-ups", .run = amux_wakeups, .unit = UNIT_COUNT },
+			    { .name = "RssAnon", .run = amux_memory, .unit = UNIT_MIB } },
+		.n_targets = 2,
+		.targets = { { .judge = JUDGE_VALUE, .a = 0, .relation = AT_MOST, .limit = 0 },
+			     { .judge = JUDGE_VALUE,
+			       .a = 1,
+			       .relation = AT_MOST,
+			       .limit = 8 } },
+	},
+	ACROSS(4 * K, "4k", 0),
+	ACROSS(64 * K, "64k", 2, RATIO(1, AT_LEAST, 1.1, 0), RATIO(2, AT_LEAST, 3.5, 0)),
+	ACROSS(2 * M, "2m", 0),
 };
 
 const unsigned int n_rows = sizeof(rows) / sizeof(rows[0]);
