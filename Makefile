@@ -8,6 +8,7 @@
 #   make check-lab       the kernel module in QEMU guests, both kernels; T=NAME
 #   make check-full      everything, in its long version
 #   make check-kernel-debug  the guest tests on a kernel with KASAN and lockdep
+#   make bench-peers     accelmux beside its peers; ROW='noop*' ROUNDS=7; CHECK=1: targets count
 #   make deps            installs what is missing
 #   make install DESTDIR= PREFIX=/usr/local, make uninstall
 #   make install-kmod    the kernel module's source to /usr/src, for DKMS; uninstall-kmod
@@ -55,6 +56,7 @@ EXAMPLE_SRC  := $(sort $(wildcard docs/examples/*.c))
 UNIT_SRC     := $(sort $(wildcard tests/unit/test_*.c))
 INTEG_SRC    := $(sort $(wildcard tests/integration/*.c))
 DEMO_SRC     := $(sort $(wildcard tests/demo/*.c))
+BENCH_SRC    := $(sort $(wildcard tests/bench/*.c))
 TESTLIB_SRC  := $(sort $(wildcard tests/lib/*.c))
 
 obj = $(patsubst %.c,$(O)/%.o,$(1))
@@ -73,9 +75,10 @@ UNITS    := $(patsubst tests/unit/%.c,$(O)/unit/%,$(UNIT_SRC))
 INTEGS   := $(patsubst tests/integration/%.c,$(O)/integration/%,$(INTEG_SRC))
 
 DEMO     := $(O)/demo/tour $(O)/demo/tenant
+BENCH    := $(O)/bench/peers
 
 all: $(BIN) $(LIBS) $(EXAMPLES)
-tests: all $(UNITS) $(INTEGS) $(DEMO)
+tests: all $(UNITS) $(INTEGS) $(DEMO) $(BENCH)
 
 $(O)/include/accelmux/%.h: client/%.h
 	@mkdir -p $(@D)
@@ -139,6 +142,31 @@ $(O)/demo/tour: $(call obj,$(filter-out %/tenant.c,$(DEMO_SRC)))
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LD)
+
+# Peers are built for this machine; those whose library is missing are left out, and say so.
+BENCH_ARCH  := $(if $(filter x86_64,$(shell uname -m)),-march=native)
+bench_has    = $(shell pkg-config --exists $(1) 2>/dev/null && echo yes)
+bench_flags  = $(patsubst -I%,-isystem %,$(filter -I% -include %.h,$(shell pkg-config --cflags $(1))))
+
+$(O)/tests/bench/%.o: ALL_CFLAGS += $(BENCH_ARCH)
+$(O)/tests/bench/uring.o: ALL_CFLAGS += $(if $(call bench_has,liburing),-DBENCH_URING)
+$(O)/tests/bench/dpdk.o: ALL_CFLAGS += $(if $(call bench_has,libdpdk),-DBENCH_DPDK \
+	$(call bench_flags,libdpdk))
+
+$(O)/bench/peers: $(call obj,$(BENCH_SRC) $(TESTLIB_SRC)) $(O)/libaccelmux.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LD) \
+		$(if $(call bench_has,liburing),$(shell pkg-config --libs liburing))
+
+ROUNDS ?= 7
+ROW    ?= *
+
+bench-peers:
+	@tests/deps.sh bench
+	@$(MAKE) --no-print-directory O=$(O) all $(BENCH)
+	@$(O)/bench/peers --rounds $(ROUNDS) --row '$(ROW)' --json $(O)/bench/peers.json \
+		$(if $(filter-out 0,$(CHECK)),--check)
 
 # What is missing must be there before anything is built: hence a make of its own.
 deps:
@@ -214,7 +242,7 @@ uninstall-kmod:
 clean:
 	rm -rf build build-*
 
-.PHONY: all tests deps run check check-lab check-full check-kernel-debug install uninstall \
+.PHONY: all tests deps run bench-peers check check-lab check-full check-kernel-debug install uninstall \
 	install-kmod uninstall-kmod clean
 .SECONDARY:
 -include $(shell [ -d $(O) ] && find $(O) -name '*.d')

@@ -449,8 +449,8 @@ static void mux_sleep(struct mux *m, uint64_t now)
 	bool work = false;
 	struct list *pos;
 
-	if (!until)
-		return;
+	if (!until || m->stop)
+		return; /* without spinning the mail that stops it comes just before */
 	if (m->kernel && !m->queues.draining && !sched_busy(&m->sched) && !m->kernel->idle)
 		grant_idle(m->kernel, &m->planner.plan, m->device, m->sched.model_cpu_bps, now);
 	if (!m->told && !sched_busy(&m->sched)) {

@@ -1,18 +1,20 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Install the Debian packages that are missing: deps.sh run|check
+# Install the Debian packages that are missing: deps.sh run|check|bench
 #   run    what building and the tour need
 #   check  that, and what the tests need
+#   bench  what building needs, and the libraries that bench-peers measures beside accelmux;
+#          those are not required: if they cannot be had, bench-peers leaves their peers out
 # Nothing is printed when nothing is missing.  As root it installs; as anyone else it prints
 # the command that would, and exits 1.  No service is started or left enabled.
 set -eu
 
 set=${1:-run}
 case $set in
-run | check) ;;
+run | check | bench) ;;
 *)
-	echo "deps.sh: '$set': expected run or check" >&2
+	echo "deps.sh: '$set': expected run, check or bench" >&2
 	exit 2
 	;;
 esac
@@ -37,6 +39,8 @@ table()
 	check	prometheus	cmd:promtool	promtool judges the metrics
 	check	mmdebstrap	cmd:mmdebstrap	root directory of the lab's guests
 	check	e2fsprogs	cmd:mkfs.ext4	file system of the lab's guests
+	bench	liburing-dev	pc:liburing	io_uring beside accelmux
+	bench	libdpdk-dev	pc:libdpdk	rte_ring beside accelmux
 	EOF
 }
 
@@ -52,7 +56,7 @@ present()
 tab=$(printf '\t')
 missing="" reasons=""
 while IFS=$tab read -r in package probe why; do
-	if [ "$in" = run ] || [ "$set" = check ]; then
+	if [ "$in" = run ] || [ "$in" = "$set" ]; then
 		if ! present "$probe"; then
 			missing="$missing $package"
 			reasons="$reasons  $package: $why
