@@ -35,7 +35,7 @@ static bool op_uses_param(uint8_t op)
 	return op_use[op].param;
 }
 
-int request_check(const struct amux_sqe *s, uint16_t *field)
+static int sqe_check_fields(const struct amux_sqe *s, uint16_t *field)
 {
 	unsigned int uses = op_regions(s->op);
 
@@ -85,7 +85,7 @@ int request_init(struct request *r, const struct amux_sqe *sqe, struct region *c
 		 uint16_t *field)
 {
 	unsigned int uses = op_regions(sqe->op), writes;
-	int ret = request_check(sqe, field);
+	int ret = sqe_check_fields(sqe, field);
 
 	if (ret)
 		return ret;

@@ -62,9 +62,6 @@ struct chunk {
 	bool redone; /* its record is not the engine's */
 };
 
-/* Judge what of @sqe needs no regions, all of a NOOP.  As request_init(), which includes it. */
-int request_check(const struct amux_sqe *sqe, uint16_t *field);
-
 /*
  * Judge @sqe (a private copy) against @region[], which the caller looked up from its ids, and
  * set up @r.  Returns 0, or -errno with *@field naming what was wrong.

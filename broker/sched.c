@@ -171,7 +171,7 @@ static void chunk_issue(struct sched *s, struct sched_engine *se, unsigned int d
 	c->cost = c->bytes > sd->min_cost ? c->bytes : sd->min_cost;
 	if (!r->issued_ns) {
 		r->issued_ns = now;
-		tally_run_add(&t->tally.wait, now - r->arrived_ns, &t->stats.wait,
+		tally_run_add(&t->tally.wait, now - r->arrived_ns, 1, &t->stats.wait,
 			      &s->users.wait);
 		sched_tallied(s, t);
 	}

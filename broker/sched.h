@@ -146,10 +146,17 @@ bool sched_has_engine(const struct sched *s);
 
 /*
  * A request that moves nothing needs no engine, only its turn, and that is at once where nobody
- * waits for one and no rate holds @f's tenant back: charge for it as for the smallest descriptor
- * and return true.  Otherwise it has to be enqueued.  sched_has_engine() must hold.
+ * waits for one and no rate holds @t back.  Otherwise it has to be enqueued.  sched_has_engine()
+ * must hold.
  */
-bool sched_pass(struct sched *s, struct flow *f, uint64_t now);
+static inline bool sched_may_pass(const struct sched *s, const struct sched_tenant *t)
+{
+	return list_empty(&s->active) && t->limit_bps == AMUX_BPS_MAX && !t->reserve_bps &&
+	       s->device[0].user_bps == AMUX_BPS_MAX;
+}
+
+/* @n requests of @t had it: count them, each for as much as the smallest descriptor. */
+void sched_passed(struct sched *s, struct sched_tenant *t, uint32_t n, uint64_t now);
 
 void sched_enqueue(struct sched *s, struct flow *f, struct request *r);
 

@@ -98,25 +98,19 @@ void sched_enqueue(struct sched *s, struct flow *f, struct request *r)
 	flow_activate(s, f);
 }
 
-bool sched_pass(struct sched *s, struct flow *f, uint64_t now)
+void sched_passed(struct sched *s, struct sched_tenant *t, uint32_t n, uint64_t now)
 {
-	struct sched_tenant *t = f->tenant;
-	const struct sched_device *sd = &s->device[0];
 	int64_t debt = -(int64_t)s->plan->chunk_bytes;
 
-	if (!list_empty(&s->active) || t->limit_bps != AMUX_BPS_MAX || t->reserve_bps ||
-	    sd->user_bps != AMUX_BPS_MAX)
-		return false;
 	/* nobody was kept waiting; a debt as of any one chunk is all that may be left behind */
-	t->deficit -= sd->min_cost;
+	t->deficit -= (int64_t)n * s->device[0].min_cost;
 	if (t->deficit < debt)
 		t->deficit = debt;
-	t->tally.completed++;
-	tally_run_add(&t->tally.wait, 0, &t->stats.wait, &s->users.wait);
-	tally_run_add(&t->tally.service, 0, &t->stats.service, &s->users.service);
+	t->tally.completed += n;
+	tally_run_add(&t->tally.wait, 0, n, &t->stats.wait, &s->users.wait);
+	tally_run_add(&t->tally.service, 0, n, &t->stats.service, &s->users.service);
 	sched_tallied(s, t);
 	s->last_user_ns = now;
-	return true;
 }
 
 /* ----------------------------------------------------------------------- turn */

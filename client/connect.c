@@ -20,13 +20,6 @@
 
 #define CONNECT_TIMEOUT_MS 5000
 
-int amux_check(const struct amux *a)
-{
-	if (!a)
-		return -EINVAL;
-	return *a->guard == AMUX_GUARD_MAGIC ? 0 : -EPERM;
-}
-
 static int path_put(char *buf, size_t len, const char *dir, const char *name)
 {
 	int n = snprintf(buf, len, "%s%s", dir, name);

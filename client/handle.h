@@ -12,6 +12,7 @@
 #ifndef CLIENT_HANDLE_H
 #define CLIENT_HANDLE_H
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <time.h>
@@ -67,7 +68,12 @@ static inline uint64_t amux_now(void)
 }
 
 /* 0, -EINVAL for no handle, -EPERM in a process that did not make it. */
-int amux_check(const struct amux *a);
+static inline int amux_check(const struct amux *a)
+{
+	if (!a)
+		return -EINVAL;
+	return *a->guard == AMUX_GUARD_MAGIC ? 0 : -EPERM;
+}
 
 /* Has the broker's death been noticed?  The acquire pairs with amux_set_dead(): whoever
  * sees it also sees every CQE that was published before. */

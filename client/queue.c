@@ -240,6 +240,8 @@ struct amux_sqe *amux_get_sqe(struct amux_queue *q)
 	q->newest = i;
 	if (q->unsent == AMUX_SLOT_NONE)
 		q->unsent = i;
+	if (!q->dead)
+		amux_sq_prefetch_write(&q->ring, q->ready + q->prepared);
 	q->inflight++;
 	q->prepared++;
 	return &slot->sqe;

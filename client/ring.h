@@ -105,6 +105,12 @@ static inline struct amux_sqe *amux_sq_next(struct amux_ring *r)
 	return &r->sqes[r->sq_tail++ & r->sq_mask];
 }
 
+/* The slot that the @n-th amux_sq_next() from here gives is about to be filled. */
+static inline void amux_sq_prefetch_write(const struct amux_ring *r, uint32_t n)
+{
+	amux_prefetch_write(&r->sqes[(r->sq_tail + n) & r->sq_mask]);
+}
+
 /*
  * Make every slot taken so far visible.  The release pairs with the acquire in
  * amux_sq_ready().  Returns non-zero if the broker sleeps and its eventfd must be written.
@@ -147,8 +153,15 @@ static inline void amux_sq_take(struct amux_ring *r, struct amux_sqe *out)
 		(const volatile uint64_t *)&r->sqes[r->sq_head & r->sq_mask];
 	uint64_t *dst = (uint64_t *)out;
 
-	for (unsigned int i = 0; i < sizeof(*out) / 8; i++)
-		dst[i] = src[i];
+	AMUX_STATIC_ASSERT(sizeof(*out) == 8 * sizeof(*dst), "unrolled");
+	dst[0] = src[0];
+	dst[1] = src[1];
+	dst[2] = src[2];
+	dst[3] = src[3];
+	dst[4] = src[4];
+	dst[5] = src[5];
+	dst[6] = src[6];
+	dst[7] = src[7];
 	r->sq_head++;
 }
 
@@ -182,8 +195,9 @@ static inline void amux_sq_wake(struct amux_ring *r)
 /* ------------------------------------------------------------- broker: CQ end */
 
 /* The next @n CQEs are about to be put. */
-static inline void amux_cq_prefetch(const struct amux_ring *r, uint32_t n)
+static inline void amux_cq_prefetch_write(const struct amux_ring *r, uint32_t n)
 {
+	amux_prefetch_write(&r->hdr->cq_tail);
 	for (uint32_t i = 0; i < n; i += 2) /* two of them on a line */
 		amux_prefetch_write(&r->cqes[(r->cq_tail + i) & r->cq_mask]);
 }
@@ -237,6 +251,13 @@ static inline uint32_t amux_cq_ready(struct amux_ring *r)
 		n = r->cq_tail - r->cq_head;
 	}
 	return n > r->cq_entries ? r->cq_entries : n;
+}
+
+/* The next @n CQEs, ready, are about to be taken. */
+static inline void amux_cq_prefetch(const struct amux_ring *r, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i += 2)
+		amux_prefetch(&r->cqes[(r->cq_head + i) & r->cq_mask]);
 }
 
 /* The oldest CQE; only if one is ready.  Valid until amux_cq_release(). */
