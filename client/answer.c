@@ -178,7 +178,7 @@ static void queue_push(struct amux_queue *q)
 
 		if (!sqe)
 			break; /* the broker has yet to give slots back: a later call goes on */
-		*sqe = slot->sqe;
+		amux_sq_put(sqe, &slot->sqe);
 		sqe->user_data = slot_name(q, q->unsent);
 		slot->sent = true;
 		q->unsent = slot->next;
@@ -193,15 +193,26 @@ static void queue_push(struct amux_queue *q)
 		kick(q->sq_efd);
 }
 
-/* Copy the next CQE, each word once: the broker's memory is not trusted to stand still. */
+/*
+ * Copy the next CQE, each word once: the broker's memory is not trusted to stand still.  Field by
+ * field: what is stored in pieces and loaded whole a moment later waits for the store buffer.
+ */
 static void cqe_read(struct amux_queue *q, struct amux_cqe *out)
 {
 	const volatile uint64_t *src = (const volatile uint64_t *)amux_cq_take(&q->ring);
-	uint64_t word[sizeof(*out) / 8];
+	struct {
+		int32_t status;
+		uint16_t field, rsvd;
+	} verdict;
+	uint64_t word;
 
-	for (unsigned int i = 0; i < sizeof(*out) / 8; i++)
-		word[i] = src[i];
-	memcpy(out, word, sizeof(*out));
+	out->user_data = src[0];
+	word = src[1];
+	memcpy(&verdict, &word, sizeof(verdict));
+	out->status = verdict.status;
+	out->field = verdict.field;
+	out->result = src[2];
+	out->bytes = src[3];
 }
 
 /*
@@ -251,7 +262,7 @@ static unsigned int queue_reap(struct amux_queue *q, struct amux_cqe *out, unsig
 {
 	uint32_t n = amux_cq_ready(&q->ring);
 	unsigned int got = 0;
-	struct amux_cqe cqe;
+	struct amux_cqe *cqe;
 
 	if (!n)
 		return 0;
@@ -261,12 +272,13 @@ static unsigned int queue_reap(struct amux_queue *q, struct amux_cqe *out, unsig
 	}
 	amux_cq_prefetch(&q->ring, n < REAP_AHEAD ? n : REAP_AHEAD);
 	for (; n; n--) {
-		if (!queue_take(q, &cqe))
+		cqe = got < max ? &out[got] : &q->done[q->done_tail & (q->entries - 1)];
+		if (!queue_take(q, cqe))
 			continue;
 		if (got < max)
-			out[got++] = cqe;
+			got++;
 		else
-			done_push(q, &cqe);
+			q->done_tail++;
 	}
 	amux_cq_release(&q->ring);
 	return got;

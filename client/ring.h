@@ -105,6 +105,16 @@ static inline struct amux_sqe *amux_sq_next(struct amux_ring *r)
 	return &r->sqes[r->sq_tail++ & r->sq_mask];
 }
 
+/* Fill in @slot, word by word: a wider copy would wait for the stores that made @sqe. */
+static inline void amux_sq_put(struct amux_sqe *slot, const struct amux_sqe *sqe)
+{
+	volatile uint64_t *dst = (volatile uint64_t *)slot;
+	const uint64_t *src = (const uint64_t *)sqe;
+
+	for (unsigned int i = 0; i < sizeof(*sqe) / 8; i++)
+		dst[i] = src[i];
+}
+
 /* The slot that the @n-th amux_sq_next() from here gives is about to be filled. */
 static inline void amux_sq_prefetch_write(const struct amux_ring *r, uint32_t n)
 {
@@ -221,10 +231,18 @@ static inline uint32_t amux_cq_space(struct amux_ring *r)
 	return amux_cq_known(r);
 }
 
-/* Write one CQE; visible after amux_cq_publish().  Room was reserved at admission. */
+/* Write one CQE; visible after amux_cq_publish().  Room was reserved at admission.  Field by
+ * field, as it was made: a copy as a whole would wait for those stores. */
 static inline void amux_cq_put(struct amux_ring *r, const struct amux_cqe *cqe)
 {
-	r->cqes[r->cq_tail++ & r->cq_mask] = *cqe;
+	struct amux_cqe *slot = &r->cqes[r->cq_tail++ & r->cq_mask];
+
+	slot->user_data = cqe->user_data;
+	slot->status = cqe->status;
+	slot->field = cqe->field;
+	slot->rsvd = 0;
+	slot->result = cqe->result;
+	slot->bytes = cqe->bytes;
 }
 
 /*
