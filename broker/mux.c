@@ -485,9 +485,17 @@ static void mux_watch(struct mux *m)
 	struct list *pos;
 
 	for (unsigned int i = alone ? WATCH_LOOKS : 1; i; i--) {
-		list_for_each(pos, &m->queues.hot)
-			if (amux_sq_ready(&container_of(pos, struct queue, hot)->ring))
+		list_for_each(pos, &m->queues.hot) {
+			struct queue *q = container_of(pos, struct queue, hot);
+
+			/* The entry comes over while its tail does, and its answer's place while
+			 * the clock is read. */
+			amux_sq_prefetch(&q->ring, 1);
+			if (amux_sq_ready(&q->ring)) {
+				amux_cq_prefetch_write(&q->ring, 1);
 				return;
+			}
+		}
 		if (mailbox_pending(&m->inbox))
 			return;
 		if (i % WATCH_RELAX ==

@@ -265,6 +265,8 @@ static inline uint32_t amux_cq_ready(struct amux_ring *r)
 	uint32_t n = r->cq_tail - r->cq_head;
 
 	if (!n) {
+		/* the entry comes over while its tail does */
+		amux_prefetch(&r->cqes[r->cq_head & r->cq_mask]);
 		r->cq_tail = amux_load_acquire(&r->hdr->cq_tail);
 		n = r->cq_tail - r->cq_head;
 	}
