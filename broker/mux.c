@@ -491,10 +491,12 @@ static void mux_watch(struct mux *m)
 			/* The entry comes over while its tail does, and its answer's place while
 			 * the clock is read. */
 			amux_sq_prefetch(&q->ring, 1);
-			if (amux_sq_ready(&q->ring)) {
-				amux_cq_prefetch_write(&q->ring, 1);
-				return;
-			}
+			if (!amux_sq_ready(&q->ring))
+				continue;
+			amux_cq_prefetch_write(&q->ring, 1);
+			m->answered = queue_pull_noops(q, PULL_PIECE);
+			queues_flush(&m->queues);
+			return;
 		}
 		if (mailbox_pending(&m->inbox))
 			return;
@@ -521,9 +523,13 @@ static void mux_loop(struct mux *m)
 	work += sched_reap(&m->sched, now);
 	queues_flush(&m->queues);
 	kernel_poll(m, now);
-	pulled = mux_pull(m, now);
+	pulled = mux_pull(m, now) + m->answered;
+	m->answered = 0;
 	work += pulled;
-	m->pulled |= pulled != 0;
+	if (pulled) {
+		m->pulled = true;
+		m->sched.last_user_ns = now;
+	}
 	if (m->kernel && m->kernel->idle && sched_busy(&m->sched))
 		kernel_grant(m, now); /* the loan is withdrawn before the first user chunk */
 	work += sched_issue(&m->sched, now);

@@ -156,7 +156,7 @@ static inline bool sched_may_pass(const struct sched *s, const struct sched_tena
 }
 
 /* @n requests of @t had it: count them, each for as much as the smallest descriptor. */
-void sched_passed(struct sched *s, struct sched_tenant *t, uint32_t n, uint64_t now);
+void sched_passed(struct sched *s, struct sched_tenant *t, uint32_t n);
 
 void sched_enqueue(struct sched *s, struct flow *f, struct request *r);
 

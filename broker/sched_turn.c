@@ -98,7 +98,7 @@ void sched_enqueue(struct sched *s, struct flow *f, struct request *r)
 	flow_activate(s, f);
 }
 
-void sched_passed(struct sched *s, struct sched_tenant *t, uint32_t n, uint64_t now)
+void sched_passed(struct sched *s, struct sched_tenant *t, uint32_t n)
 {
 	int64_t debt = -(int64_t)s->plan->chunk_bytes;
 
@@ -110,7 +110,6 @@ void sched_passed(struct sched *s, struct sched_tenant *t, uint32_t n, uint64_t 
 	tally_run_add(&t->tally.wait, 0, n, &t->stats.wait, &s->users.wait);
 	tally_run_add(&t->tally.service, 0, n, &t->stats.service, &s->users.service);
 	sched_tallied(s, t);
-	s->last_user_ns = now;
 }
 
 /* ----------------------------------------------------------------------- turn */

@@ -296,8 +296,15 @@ static bool queue_may_pass(const struct queue *q, bool engine)
 	       sched_may_pass(s, q->flow.tenant);
 }
 
+/* Answer it; returns the hash of its id. */
+static uint64_t queue_put_noop(struct queue *q, const struct amux_sqe *sqe)
+{
+	amux_cq_put(&q->ring, &(struct amux_cqe){ .user_data = sqe->user_data });
+	return tally_mix(sqe->user_data);
+}
+
 /* @n of them were answered; @ledger: the sum of their ids' hashes. */
-static void queue_passed(struct queue *q, uint32_t n, uint64_t ledger, uint64_t now)
+static void queue_passed(struct queue *q, uint32_t n, uint64_t ledger)
 {
 	struct tally *t = &q->flow.tenant->tally;
 
@@ -305,7 +312,7 @@ static void queue_passed(struct queue *q, uint32_t n, uint64_t ledger, uint64_t 
 	t->ledger_in += ledger;
 	t->ledger_out += ledger;
 	queue_dirty(q);
-	sched_passed(q->set->sched, q->flow.tenant, n, now);
+	sched_passed(q->set->sched, q->flow.tenant, n);
 }
 
 /*
@@ -394,6 +401,35 @@ bool queue_has_work(struct queue *q)
 	return !q->has_held || !queue_fenced(q);
 }
 
+unsigned int queue_pull_noops(struct queue *q, unsigned int budget)
+{
+	uint64_t ledger = 0;
+	unsigned int n = 0;
+	struct amux_sqe sqe;
+	uint32_t room;
+
+	if (q->has_held || q->draining || q->stopped || amux_sq_ready(&q->ring) <= 0 ||
+	    !queue_may_pass(q, sched_has_engine(q->set->sched)))
+		return 0;
+	room = queue_room(q, budget);
+	if (budget > room)
+		budget = room;
+	while (n < budget && amux_sq_ready(&q->ring) > 0) {
+		amux_sq_take(&q->ring, &sqe);
+		if ((sqe.flags & AMUX_SQE_FENCE) || !sqe_is_plain_noop(&sqe)) {
+			amux_sq_untake(&q->ring);
+			break;
+		}
+		ledger += queue_put_noop(q, &sqe);
+		n++;
+	}
+	if (!n)
+		return 0;
+	queue_passed(q, n, ledger);
+	amux_sq_release(&q->ring);
+	return n;
+}
+
 int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 {
 	uint32_t room, soon = 0, passed = 0;
@@ -442,8 +478,7 @@ int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 		}
 		n++;
 		if (pass && sqe_is_plain_noop(&sqe)) {
-			amux_cq_put(&q->ring, &(struct amux_cqe){ .user_data = sqe.user_data });
-			ledger += tally_mix(sqe.user_data);
+			ledger += queue_put_noop(q, &sqe);
 			passed++;
 			continue;
 		}
@@ -451,7 +486,7 @@ int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 		pass = false; /* it may be waiting for its turn */
 	}
 	if (passed)
-		queue_passed(q, passed, ledger, now);
+		queue_passed(q, passed, ledger);
 	amux_sq_release(&q->ring);
 	return ready < 0 ? ready : (int)n;
 }

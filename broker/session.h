@@ -99,6 +99,12 @@ void queue_detach(struct queue *q);
  */
 int queue_pull(struct queue *q, unsigned int budget, uint64_t now);
 
+/*
+ * Answer up to @budget NOOPs that are first in the ring and need nothing but their turn, without so
+ * much as a look at the clock.  Returns how many; whatever comes then is queue_pull()'s.
+ */
+unsigned int queue_pull_noops(struct queue *q, unsigned int budget);
+
 /* Would queue_pull() take something now?  Also true for a ring that is impossible. */
 bool queue_has_work(struct queue *q);
 

@@ -175,6 +175,12 @@ static inline void amux_sq_take(struct amux_ring *r, struct amux_sqe *out)
 	r->sq_head++;
 }
 
+/* The SQE just taken stays for a later look, which copies it anew. */
+static inline void amux_sq_untake(struct amux_ring *r)
+{
+	r->sq_head--;
+}
+
 /* Give the copied slots back; the release pairs with amux_sq_space(). */
 static inline void amux_sq_release(struct amux_ring *r)
 {
