@@ -336,9 +336,10 @@ static void session_break(struct mux *m, struct session *s, const char *why, uin
 
 /*
  * Pull from one queue.  What is answered on the spot is published every few: the client goes on
- * with the first while the last are judged.
+ * with the first while the last are judged.  @few: so are copies that this thread does itself, also
+ * because they drive everything else out of its caches.
  */
-static int mux_pull_one(struct mux *m, struct queue *q, uint64_t now)
+static int mux_pull_one(struct mux *m, struct queue *q, bool few, uint64_t now)
 {
 	int total = 0, n;
 
@@ -348,7 +349,7 @@ static int mux_pull_one(struct mux *m, struct queue *q, uint64_t now)
 			return n;
 		total += n;
 		queues_flush(&m->queues);
-	} while (n == PULL_PIECE && total < PULL_BUDGET);
+	} while (n == PULL_PIECE && total < PULL_BUDGET && !(few && sched_busy(&m->sched)));
 	return total;
 }
 
@@ -356,10 +357,12 @@ static unsigned int mux_pull(struct mux *m, uint64_t now)
 {
 	struct list *pos, *tmp;
 	unsigned int total = 0;
+	/* who shares an engine by weight must have more waiting than it takes at once */
+	bool few = m->copies && m->queues.hot.next == m->queues.hot.prev;
 
 	list_for_each_safe(pos, tmp, &m->queues.hot) {
 		struct queue *q = container_of(pos, struct queue, hot);
-		int n = mux_pull_one(m, q, now);
+		int n = mux_pull_one(m, q, few, now);
 
 		if (n > 0) {
 			q->quiet = 0;
@@ -619,6 +622,8 @@ int mux_open(struct mux *m, int node, struct device *const *dev, unsigned int n,
 			m->modelled = true;
 			m->sched.model_cpu_bps = m->sched.cpu_bps;
 		}
+		m->copies |=
+			(dev[d]->caps & DEVICE_CAP_CPU) && (dev[d]->caps & DEVICE_CAP_BLOCKING);
 		if (!(dev[d]->caps & DEVICE_CAP_CPU) || cfg->own_core)
 			m->sched.cpu_only = false;
 		dev[d]->doorbell.ring = mux_ring;

@@ -67,6 +67,7 @@ struct mux {
 	uint64_t
 		drain_until_ns; /* 0: not draining; else when clients that hold it up are left */
 	bool force_epoch, stop, modelled;
+	bool copies; /* an engine of the node is this thread */
 	unsigned int answered; /* by mux_watch(), not counted as work yet */
 	bool pulled;	       /* something, since the last epoch */
 	bool told;	       /* every queue's header shows the state of rest */
