@@ -100,6 +100,13 @@ struct engine_ops {
 			  const struct dsa_completion_record *rec);
 	/* Optional.  Do what @desc says on the calling thread, and write its record. */
 	void (*redo)(const struct dsa_hw_desc *desc);
+	/*
+	 * Optional, for devices whose engines are the mux thread itself (DEVICE_CAP_BLOCKING): as
+	 * @engine, do @desc at once instead of putting it on the user WQ, and write its record;
+	 * ran() then says how long @engine took for all that it was given.
+	 */
+	void (*run)(struct device *dev, unsigned int engine, const struct dsa_hw_desc *desc);
+	void (*ran)(struct device *dev, unsigned int engine, uint64_t ns);
 	void (*read_stats)(struct device *dev, unsigned int engine, struct engine_stats *out);
 	void (*close)(struct device *dev);
 };

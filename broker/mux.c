@@ -343,13 +343,15 @@ static int mux_pull_one(struct mux *m, struct queue *q, bool few, uint64_t now)
 {
 	int total = 0, n;
 
+	m->queues.spot.ran = false;
 	do {
 		n = queue_pull(q, PULL_PIECE, now);
 		if (n < 0)
 			return n;
 		total += n;
 		queues_flush(&m->queues);
-	} while (n == PULL_PIECE && total < PULL_BUDGET && !(few && sched_busy(&m->sched)));
+	} while (n == PULL_PIECE && total < PULL_BUDGET && !m->queues.spot.ran &&
+		 !(few && sched_busy(&m->sched)));
 	return total;
 }
 
@@ -359,6 +361,8 @@ static unsigned int mux_pull(struct mux *m, uint64_t now)
 	unsigned int total = 0;
 	/* who shares an engine by weight must have more waiting than it takes at once */
 	bool few = m->copies && m->queues.hot.next == m->queues.hot.prev;
+
+	m->queues.spot.allowed = few && !m->kernel;
 
 	list_for_each_safe(pos, tmp, &m->queues.hot) {
 		struct queue *q = container_of(pos, struct queue, hot);

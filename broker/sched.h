@@ -155,8 +155,9 @@ static inline bool sched_may_pass(const struct sched *s, const struct sched_tena
 	       s->device[0].user_bps == AMUX_BPS_MAX;
 }
 
-/* @n requests of @t had it: count them, each for as much as the smallest descriptor. */
-void sched_passed(struct sched *s, struct sched_tenant *t, uint32_t n);
+/* @n requests of @t had it and are done: charge @cost bytes; @service_ns: what each took. */
+void sched_passed(struct sched *s, struct sched_tenant *t, uint32_t n, uint64_t cost,
+		  uint64_t service_ns);
 
 void sched_enqueue(struct sched *s, struct flow *f, struct request *r);
 

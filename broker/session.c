@@ -306,13 +306,14 @@ static uint64_t queue_put_noop(struct queue *q, const struct amux_sqe *sqe)
 /* @n of them were answered; @ledger: the sum of their ids' hashes. */
 static void queue_passed(struct queue *q, uint32_t n, uint64_t ledger)
 {
+	struct sched *s = q->set->sched;
 	struct tally *t = &q->flow.tenant->tally;
 
 	t->requests += n;
 	t->ledger_in += ledger;
 	t->ledger_out += ledger;
 	queue_dirty(q);
-	sched_passed(q->set->sched, q->flow.tenant, n);
+	sched_passed(s, q->flow.tenant, n, (uint64_t)n * s->device[0].min_cost, 0);
 }
 
 /*
@@ -326,7 +327,8 @@ static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint32_t ah
 	struct sched_tenant *t = q->flow.tenant;
 	unsigned int uses = op_regions(sqe->op);
 	struct region *region[3] = { NULL, NULL, NULL };
-	struct request *r = &q->reqs[q->free[q->n_free - 1]];
+	struct request *own = &q->reqs[q->free[q->n_free - 1]];
+	struct request *r = q->set->spot.open ? &q->set->spot.req : own;
 	uint16_t field;
 	int ret;
 
@@ -352,6 +354,18 @@ static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint32_t ah
 	if (ret >= 0) {
 		queue_decline(q, sqe->user_data, sqe->len, (enum decline_reason)ret);
 		return;
+	}
+	if (r != own) {
+		if (spot_run(&q->set->spot, s)) {
+			struct amux_cqe cqe;
+
+			request_answer(r, &cqe);
+			queue_post(q, &cqe);
+			return;
+		}
+		q->set->spot.open = false; /* it may be waiting for its turn */
+		r = own;
+		request_init(r, sqe, region, &field);
 	}
 	q->n_free--;
 	for (unsigned int i = 0; i < 3; i++)
@@ -455,6 +469,7 @@ int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 	amux_cq_prefetch_write(&q->ring, soon);
 	engine = sched_has_engine(q->set->sched);
 	pass = queue_may_pass(q, engine);
+	spot_begin(&q->set->spot, q->set->sched, q->flow.tenant);
 	while (n < budget) {
 		struct amux_sqe sqe;
 
@@ -483,8 +498,9 @@ int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 			continue;
 		}
 		queue_admit(q, &sqe, q->ring.sq_tail - q->ring.sq_head, engine, now);
-		pass = false; /* it may be waiting for its turn */
+		pass &= q->set->spot.open;
 	}
+	spot_end(&q->set->spot, q->set->sched, q->flow.tenant, now);
 	if (passed)
 		queue_passed(q, passed, ledger);
 	amux_sq_release(&q->ring);

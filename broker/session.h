@@ -19,6 +19,7 @@
 #include "../client/ring.h"
 #include "mailbox.h"
 #include "sched.h"
+#include "spot.h"
 
 #define SESSION_REGIONS_MAX 4096 /* region ids carry the slot in their low 12 bits */
 
@@ -29,6 +30,7 @@ struct queue_set {
 	struct list dirty; /* queues with CQEs to publish */
 	struct list all;   /* every queue attached */
 	bool draining;
+	struct spot spot;
 };
 
 struct session {

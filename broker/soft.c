@@ -68,7 +68,7 @@ static unsigned int progress_modelled(struct soft *s, uint64_t now, uint64_t bud
 			continue;
 		if (!n++)
 			begin = last = clock_ns();
-		soft_complete(s, (unsigned int)e, &item, &done);
+		soft_complete(s, (unsigned int)e, &item.desc, item.wq, &done);
 		t = clock_ns();
 		soft_count(&s->engine[e].count.cpu_ns, t - last);
 		last = t;
@@ -90,6 +90,22 @@ static unsigned int soft_progress(struct device *dev, uint64_t now_ns, uint64_t 
 	/* where the budget ends must not favour an engine */
 	s->first = s->first + 1 < s->engines ? s->first + 1 : 0;
 	return soft_run(s, s->first, 1, budget_ns);
+}
+
+static void soft_run_now(struct device *dev, unsigned int engine,
+			 const struct dsa_hw_desc *desc)
+{
+	struct soft_done done = { 0 }; /* nobody but the caller waits for it */
+
+	soft_complete(dev->priv, engine, desc, ENGINE_WQ_USER, &done);
+}
+
+static void soft_ran(struct device *dev, unsigned int engine, uint64_t ns)
+{
+	struct soft *s = dev->priv;
+
+	soft_count(&s->engine[engine].count.busy_ns, ns);
+	soft_count(&s->engine[engine].count.cpu_ns, ns);
 }
 
 static uint64_t soft_next_event(struct device *dev, uint64_t now_ns)
@@ -175,6 +191,18 @@ static const struct engine_ops soft_ops = {
 	.close = soft_close,
 };
 
+/* Without a model and threads of its own. */
+static const struct engine_ops soft_inline_ops = {
+	.name = "soft",
+	.submit = soft_submit,
+	.progress = soft_progress,
+	.next_event = soft_next_event,
+	.run = soft_run_now,
+	.ran = soft_ran,
+	.read_stats = soft_read_stats,
+	.close = soft_close,
+};
+
 static bool config_sane(const struct soft_config *cfg)
 {
 	if (cfg->engines < 1 || cfg->engines > ENGINE_MAX || cfg->threads > cfg->engines ||
@@ -191,7 +219,7 @@ static bool config_sane(const struct soft_config *cfg)
 static void describe(struct device *dev, unsigned int index, const struct soft_config *cfg)
 {
 	memset(dev, 0, sizeof(*dev));
-	dev->ops = &soft_ops;
+	dev->ops = cfg->model || cfg->threads ? &soft_ops : &soft_inline_ops;
 	snprintf(dev->name, sizeof(dev->name), "soft%u", index);
 	dev->index = index;
 	dev->node = cfg->node;
