@@ -96,7 +96,7 @@ static inline void run_answer(struct run *r, const struct amux_cqe *cqe, bool ag
 	run_prepare(r, piece < r->pieces ? piece : piece - r->pieces);
 }
 
-/* Keep depth requests in flight until @until ticks and, warming, all pieces were touched. */
+/* Keep depth requests in flight until @until ticks and until @least were answered. */
 static void run_until(struct run *r, uint64_t until, uint64_t least)
 {
 	struct amux_cqe cqes[BATCH];
@@ -136,7 +136,7 @@ static int run_rate(const struct probe *p, struct sample *s)
 	ops = r.ops;
 	bytes = r.bytes;
 	meter_start(&m, broker.daemon.pid);
-	run_until(&r, ticks() + length, 0);
+	run_until(&r, ticks() + length, r.ops + 1);
 	meter_stop(&m, s);
 	s->ops = r.ops - ops;
 	s->bytes = r.bytes - bytes;

@@ -101,7 +101,7 @@ static uint64_t echo_until(struct echo *echo, uint64_t until)
 		if (n)
 			ring_put(echo->there, e, n);
 		ops += n;
-	} while (ticks() < until);
+	} while (ticks() < until || !ops);
 	return ops;
 }
 

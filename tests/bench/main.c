@@ -29,7 +29,9 @@
 #define LIMIT_S	     1500
 #define MEASURE_NS   250000000u
 #define QUICK_NS     10000000u
-#define NOISE_FACTOR 2 /* so many times the rounds asked for may be noisy */
+#define NOISE_FACTOR 2 /* so many times the rounds asked for may be noisy ... */
+#define NOISE_MIN    6 /* ... and at least so many */
+#define QUICK_SET    ((size_t)64 << 20)
 #define EXIT_MISSED  1
 #define EXIT_TROUBLE 2
 #define EXIT_NOISY   3
@@ -157,12 +159,13 @@ static void round_run(struct result *r, unsigned int round)
 
 static void row_run(struct result *r, const struct row *row, const struct options *o)
 {
-	unsigned int rounds = row->once ? 1 : o->rounds;
+	unsigned int rounds = row->once ? 1 : o->rounds, most = NOISE_FACTOR * o->rounds;
+	size_t set = o->quick && row->set > QUICK_SET ? QUICK_SET : row->set;
 	struct noise noise;
 
 	memset(r, 0, sizeof(*r));
 	r->row = row;
-	broker_open(row->set, row->spin ? row->spin : "20us");
+	broker_open(set, row->spin ? row->spin : "20us");
 	bench.warming = true;
 	round_run(r, 0);
 	bench.warming = false;
@@ -172,7 +175,7 @@ static void row_run(struct result *r, const struct row *row, const struct option
 		if (o->quick ||
 		    noise_quiet(&noise, broker.daemon.pid, r->noise, sizeof(r->noise)))
 			r->rounds++;
-		else if (++r->noisy >= NOISE_FACTOR * o->rounds)
+		else if (++r->noisy >= (most < NOISE_MIN ? NOISE_MIN : most))
 			r->gave_up = true;
 	}
 	broker_close();
@@ -213,7 +216,7 @@ int main(int argc, char **argv)
 
 	options_read(&o, argc, argv);
 	tap_init(argc, argv, LIMIT_S);
-	prctl(PR_SET_PDEATHSIG, SIGTERM); /* a group of its own hears no Ctrl-C */
+	prctl(PR_SET_PDEATHSIG, SIGTERM); /* a group of its own hears no Ctrl-C: make ends it */
 	machine_open();
 	if (o.quick)
 		bench.measure_ns = QUICK_NS;

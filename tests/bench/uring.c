@@ -50,7 +50,7 @@ static uint64_t uring_until(struct io_uring *ring, uint64_t until)
 		if (n)
 			io_uring_submit(ring);
 		ops += n;
-	} while (ticks() < until);
+	} while (ticks() < until || !ops);
 	return ops;
 }
 
