@@ -134,7 +134,7 @@ static int run_rate(const struct probe *p, struct sample *s)
 	run_until(&r, ticks() + length / 8, bench.warming ? r.pieces : 0);
 	ops = r.ops;
 	bytes = r.bytes;
-	meter_start(&m, broker.daemon.pid);
+	meter_start(&m, broker.daemon.pid, BUSY_BOTH);
 	run_until(&r, ticks() + length, r.ops + 1);
 	meter_stop(&m, s);
 	s->ops = r.ops - ops;
@@ -197,7 +197,7 @@ int amux_noop_trip(const struct probe *p, struct sample *s)
 	latency_open(&l, p->waiting);
 	trips(&r, &warm, ticks() + length / 8);
 	ops = r.ops;
-	meter_start(&m, broker.daemon.pid);
+	meter_start(&m, broker.daemon.pid, p->waiting == WAIT_SLEEP ? BUSY_NONE : BUSY_BOTH);
 	trips(&r, &l, ticks() + length);
 	meter_stop(&m, s);
 	s->ops = r.ops - ops;

@@ -140,10 +140,12 @@ static void options_read(struct options *o, int argc, char **argv)
 		bench_fail("--row '%s': expected the name of a row, see --list", o->row);
 }
 
-/* Every probe once, each round beginning with another one. */
-static void round_run(struct result *r, unsigned int round)
+/* Every probe once, each round beginning with another one.  Returns the largest share of a
+ * measurement that was lost to others. */
+static double round_run(struct result *r, unsigned int round)
 {
 	unsigned int n = r->row->n_probes;
+	double lost = 0;
 
 	for (unsigned int k = 0; k < n; k++) {
 		unsigned int i = (k + round) % n;
@@ -154,7 +156,10 @@ static void round_run(struct result *r, unsigned int round)
 		memset(s, 0, sizeof(*s));
 		if (r->row->probes[i].run(&r->row->probes[i], s) == BENCH_ABSENT)
 			snprintf(r->absent[i], sizeof(r->absent[i]), "%s", bench_why());
+		if (s->lost > lost)
+			lost = s->lost;
 	}
+	return lost;
 }
 
 /* In a quick run no larger than it has to be for every request to have memory of its own. */
@@ -172,6 +177,7 @@ static void row_run(struct result *r, const struct row *row, const struct option
 {
 	unsigned int rounds = row->once ? 1 : o->rounds, most = NOISE_FACTOR * o->rounds;
 	struct noise noise;
+	double lost;
 
 	memset(r, 0, sizeof(*r));
 	r->row = row;
@@ -181,9 +187,9 @@ static void row_run(struct result *r, const struct row *row, const struct option
 	bench.warming = false;
 	while (r->rounds < rounds && !r->gave_up) {
 		noise_start(&noise, broker.daemon.pid);
-		round_run(r, r->rounds);
+		lost = round_run(r, r->rounds);
 		if (o->quick ||
-		    noise_quiet(&noise, broker.daemon.pid, r->noise, sizeof(r->noise)))
+		    noise_quiet(&noise, broker.daemon.pid, lost, r->noise, sizeof(r->noise)))
 			r->rounds++;
 		else if (++r->noisy >= (most < NOISE_MIN ? NOISE_MIN : most))
 			r->gave_up = true;

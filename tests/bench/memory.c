@@ -83,7 +83,7 @@ static int copies(const struct probe *p, copy_fn *copy, struct sample *s)
 	struct meter m;
 
 	copy_loop(p, copy, s, ticks() + length / 8, bench.warming ? broker.set / p->size : 0);
-	meter_start(&m, PEER_NONE);
+	meter_start(&m, PEER_NONE, BUSY_CLIENT);
 	copy_loop(p, copy, s, ticks() + length, 0);
 	meter_stop(&m, s);
 	s->bytes = s->ops * p->size;

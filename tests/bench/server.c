@@ -83,7 +83,7 @@ int eventfd_trip(const struct probe *p, struct sample *s)
 	latency_open(&l, p->waiting);
 	peer_process(&d.peer, doors_peer, &d);
 	door_trips(&d, &warm, ticks() + length / 8);
-	meter_start(&m, d.peer.pid);
+	meter_start(&m, d.peer.pid, BUSY_NONE);
 	door_trips(&d, &l, ticks() + length);
 	meter_stop(&m, s);
 	peer_kill(&d.peer);
@@ -119,6 +119,7 @@ struct server_kind {
 	int (*open)(struct server *v); /* 0 or -1 and errno */
 	void (*ask)(struct server *v, uint64_t piece);
 	void (*serve)(struct server *v); /* one request */
+	enum busy busy;
 };
 
 static void server_copy(const struct server *v, uint64_t piece)
@@ -179,7 +180,7 @@ static int server_copies(const struct probe *p, struct sample *s,
 		bench_fail("%s: %s", p->name, strerror(errno));
 	peer_process(&v.peer, server_main, &v);
 	piece = server_until(&v, 0, ticks() + length / 8, &warm);
-	meter_start(&m, v.peer.pid);
+	meter_start(&m, v.peer.pid, kind->busy);
 	server_until(&v, piece, ticks() + length, &s->ops);
 	meter_stop(&m, s);
 	peer_kill(&v.peer);
@@ -227,7 +228,8 @@ static void packet_serve(struct server *v)
 
 int seqpacket_copies(const struct probe *p, struct sample *s)
 {
-	static const struct server_kind kind = { packet_open, packet_ask, packet_serve };
+	static const struct server_kind kind = { packet_open, packet_ask, packet_serve,
+						 BUSY_NONE };
 
 	return server_copies(p, s, &kind);
 }
@@ -257,7 +259,7 @@ static void bell_serve(struct server *v)
 
 int eventfd_copies(const struct probe *p, struct sample *s)
 {
-	static const struct server_kind kind = { bell_open, bell_ask, bell_serve };
+	static const struct server_kind kind = { bell_open, bell_ask, bell_serve, BUSY_NONE };
 
 	return server_copies(p, s, &kind);
 }
@@ -295,7 +297,7 @@ static void word_serve(struct server *v)
 
 int polled_copies(const struct probe *p, struct sample *s)
 {
-	static const struct server_kind kind = { word_open, word_ask, word_serve };
+	static const struct server_kind kind = { word_open, word_ask, word_serve, BUSY_BOTH };
 
 	return server_copies(p, s, &kind);
 }
@@ -361,7 +363,7 @@ static void pipe_serve(struct server *v)
 
 int vmsplice_copies(const struct probe *p, struct sample *s)
 {
-	static const struct server_kind kind = { pipe_open, pipe_ask, pipe_serve };
+	static const struct server_kind kind = { pipe_open, pipe_ask, pipe_serve, BUSY_BOTH };
 
 	return server_copies(p, s, &kind);
 }
@@ -386,7 +388,8 @@ static void readv_serve(struct server *v)
 
 int readv_copies(const struct probe *p, struct sample *s)
 {
-	static const struct server_kind kind = { word_open, readv_ask, readv_serve };
+	static const struct server_kind kind = { word_open, readv_ask, readv_serve,
+						 BUSY_CLIENT };
 
 	return server_copies(p, s, &kind);
 }
