@@ -39,6 +39,7 @@
 struct bench bench = { .measure_ns = MEASURE_NS };
 
 static char absent[128];
+static pid_t own_pid;
 
 int bench_absent(const char *fmt, ...)
 {
@@ -65,7 +66,11 @@ void bench_fail(const char *fmt, ...)
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
 	fputc('\n', stderr);
-	_exit(EXIT_TROUBLE); /* the broker and every peer die with this process */
+	if (own_pid && getpid() != own_pid)
+		kill(own_pid, SIGTERM); /* a peer's process: nobody waits for it for ever */
+	else if (broker.daemon.pid)
+		broker_abandon();
+	_exit(EXIT_TROUBLE); /* every peer dies with this process */
 }
 
 struct options {
@@ -233,6 +238,7 @@ int main(int argc, char **argv)
 	options_read(&o, argc, argv);
 	tap_init(argc, argv, LIMIT_S);
 	prctl(PR_SET_PDEATHSIG, SIGTERM); /* a group of its own hears no Ctrl-C: make ends it */
+	own_pid = getpid();
 	machine_open();
 	if (o.quick)
 		bench.measure_ns = QUICK_NS;
