@@ -163,6 +163,7 @@ ROUNDS ?= 7
 ROW    ?= *
 
 bench-peers:
+	@tests/deps.sh run
 	@tests/deps.sh bench
 	@$(MAKE) --no-print-directory O=$(O) all $(BENCH)
 	@$(O)/bench/peers --rounds $(ROUNDS) --row '$(ROW)' --json $(O)/bench/peers.json \

@@ -22,7 +22,6 @@ struct run {
 	struct amux_queue *q;
 	uint64_t ops, bytes; /* answered since the run began */
 	uint64_t pieces;     /* of the buffers */
-	uint64_t sum;	     /* of what was read, so that it is read */
 	struct broker_count before;
 };
 
@@ -87,7 +86,7 @@ static inline void run_answer(struct run *r, const struct amux_cqe *cqe, bool ag
 		bench_fail("%s: an answer of %d: %s", p->name, cqe->status,
 			   strerror(-cqe->status));
 	if (p->touch)
-		r->sum += touch_read(broker.dst + piece * p->size, p->size);
+		touch_read(broker.dst + piece * p->size, p->size);
 	r->ops++;
 	r->bytes += p->size;
 	if (!again)
@@ -96,7 +95,7 @@ static inline void run_answer(struct run *r, const struct amux_cqe *cqe, bool ag
 	run_prepare(r, piece < r->pieces ? piece : piece - r->pieces);
 }
 
-/* Keep depth requests in flight until @until ticks and, warming, all pieces were touched. */
+/* Keep depth requests in flight until @until ticks and until @least were answered. */
 static void run_until(struct run *r, uint64_t until, uint64_t least)
 {
 	struct amux_cqe cqes[BATCH];
@@ -135,8 +134,8 @@ static int run_rate(const struct probe *p, struct sample *s)
 	run_until(&r, ticks() + length / 8, bench.warming ? r.pieces : 0);
 	ops = r.ops;
 	bytes = r.bytes;
-	meter_start(&m, broker.daemon.pid);
-	run_until(&r, ticks() + length, 0);
+	meter_start(&m, broker.daemon.pid, BUSY_BOTH);
+	run_until(&r, ticks() + length, r.ops + 1);
 	meter_stop(&m, s);
 	s->ops = r.ops - ops;
 	s->bytes = r.bytes - bytes;
@@ -198,7 +197,7 @@ int amux_noop_trip(const struct probe *p, struct sample *s)
 	latency_open(&l, p->waiting);
 	trips(&r, &warm, ticks() + length / 8);
 	ops = r.ops;
-	meter_start(&m, broker.daemon.pid);
+	meter_start(&m, broker.daemon.pid, p->waiting == WAIT_SLEEP ? BUSY_NONE : BUSY_BOTH);
 	trips(&r, &l, ticks() + length);
 	meter_stop(&m, s);
 	s->ops = r.ops - ops;

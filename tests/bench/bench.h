@@ -30,6 +30,7 @@ struct sample {
 	uint64_t wall_ns;
 	uint64_t client_ns; /* CPU time of the measuring thread */
 	uint64_t peer_ns;   /* CPU time of the broker, or of the peer's thread or process */
+	double lost;	    /* share of the time that somebody was not running who would have */
 };
 
 enum unit { UNIT_MOPS, UNIT_NS, UNIT_GBPS, UNIT_COUNT, UNIT_MIB };

@@ -73,6 +73,12 @@ void broker_close(void)
 		bench_fail("the broker ended with status %d, expected 0", status);
 }
 
+void broker_abandon(void)
+{
+	daemon_kill(&broker.daemon);
+	daemon_clean(&broker.daemon);
+}
+
 /* --------------------------------------------------------------------------- others */
 
 static struct amux *crowd[CROWD_MAX];

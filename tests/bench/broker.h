@@ -25,6 +25,7 @@ extern struct broker broker;
 /* Start it; @spin: "20us" is its default, "0ns" never spins. */
 void broker_open(size_t set, const char *spin);
 void broker_close(void);
+void broker_abandon(void); /* something went wrong: kill it, and leave nothing behind */
 
 /* @n more sessions with a queue of 32 each, idle; 0: they leave. */
 void broker_crowd(unsigned int n);

@@ -101,7 +101,7 @@ static uint64_t echo_until(struct echo *echo, uint64_t until)
 		if (n)
 			ring_put(echo->there, e, n);
 		ops += n;
-	} while (ticks() < until);
+	} while (ticks() < until || !ops);
 	return ops;
 }
 
@@ -117,7 +117,7 @@ int dpdk_rate(const struct probe *p, struct sample *s)
 	for (unsigned int i = 0; i < p->depth; i++)
 		ring_put(echo.there, &first, 1);
 	echo_until(&echo, ticks() + length / 8);
-	meter_start(&m, PEER_THREAD);
+	meter_start(&m, PEER_THREAD, BUSY_BOTH);
 	s->ops = echo_until(&echo, ticks() + length);
 	meter_stop(&m, s);
 	s->value = (double)s->ops * 1e3 / (double)s->wall_ns;
@@ -152,7 +152,7 @@ int dpdk_trip(const struct probe *p, struct sample *s)
 	latency_open(&warm, p->waiting);
 	latency_open(&l, p->waiting);
 	trips(&echo, &warm, ticks() + length / 8);
-	meter_start(&m, PEER_THREAD);
+	meter_start(&m, PEER_THREAD, BUSY_BOTH);
 	trips(&echo, &l, ticks() + length);
 	meter_stop(&m, s);
 	s->ops = l.n;

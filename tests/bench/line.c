@@ -59,7 +59,7 @@ int line_trip(const struct probe *p, struct sample *s)
 	latency_open(&l, p->waiting);
 	peer_thread(&peer, line_peer, NULL);
 	turn = trips(&warm, 0, ticks() + length / 8);
-	meter_start(&m, PEER_THREAD);
+	meter_start(&m, PEER_THREAD, BUSY_BOTH);
 	trips(&l, turn, ticks() + length);
 	meter_stop(&m, s);
 	amux_store_release(&line.turn, LINE_STOP);

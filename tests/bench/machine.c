@@ -16,9 +16,10 @@
 
 #define CALIBRATE_NS  20000000u
 #define NSEC_PER_SEC  1000000000ull
-#define FOREIGN_SHARE 0.06	/* of one core's time in a round: others at work */
-#define STEAL_SHARE   0.02	/* of one core's time: the host's other guests */
-#define TICK_SLACK_NS 40000000u /* /proc/stat counts in ticks of 10 ms, per core and kind */
+#define FOREIGN_SHARE 0.06 /* of one core's time in a round: others at work */
+#define STEAL_SHARE   0.02 /* of one core's time: the host's other guests */
+#define LOST_SHARE    0.03 /* of one measurement: a thread of ours that waited for its core */
+#define TICK_SLACK_NS 25000000u /* /proc/stat counts in ticks of 10 ms, per core and kind */
 
 static double ns_per_tick = 1.0;
 
@@ -97,9 +98,10 @@ static uint64_t peer_ns(pid_t peer)
 	return process_ns(peer);
 }
 
-void meter_start(struct meter *m, pid_t peer)
+void meter_start(struct meter *m, pid_t peer, enum busy busy)
 {
 	m->peer = peer;
+	m->busy = busy;
 	m->peer_ns = peer_ns(peer);
 	m->client_ns = cpu_ns(CLOCK_THREAD_CPUTIME_ID);
 	m->wall_ns = machine_ns();
@@ -110,6 +112,11 @@ void meter_stop(const struct meter *m, struct sample *s)
 	s->wall_ns = machine_ns() - m->wall_ns;
 	s->client_ns = cpu_ns(CLOCK_THREAD_CPUTIME_ID) - m->client_ns;
 	s->peer_ns = peer_ns(m->peer) - m->peer_ns;
+	s->lost = 0;
+	if (m->busy != BUSY_NONE)
+		s->lost = 1 - (double)s->client_ns / (double)s->wall_ns;
+	if (m->busy == BUSY_BOTH && 1 - (double)s->peer_ns / (double)s->wall_ns > s->lost)
+		s->lost = 1 - (double)s->peer_ns / (double)s->wall_ns;
 }
 
 /* ---------------------------------------------------------------------- round trips */
@@ -208,7 +215,7 @@ static double share(double part_ns, uint64_t wall_ns)
 	return part_ns / (double)wall_ns;
 }
 
-bool noise_quiet(const struct noise *n, pid_t broker, char *why, size_t len)
+bool noise_quiet(const struct noise *n, pid_t broker, double lost, char *why, size_t len)
 {
 	struct noise end;
 	double foreign, steal;
@@ -220,6 +227,11 @@ bool noise_quiet(const struct noise *n, pid_t broker, char *why, size_t len)
 		share((double)(end.busy_ns - n->busy_ns) - (double)(own_ns(broker) - n->own_ns),
 		      wall);
 	steal = share((double)(end.steal_ns - n->steal_ns), wall);
+	if (lost > LOST_SHARE) {
+		snprintf(why, len, "others took %.0f %% of a core from a measurement",
+			 100 * lost);
+		return false;
+	}
 	if (foreign > FOREIGN_SHARE + slack) {
 		snprintf(why, len, "others used %.0f %% of a core", 100 * foreign);
 		return false;

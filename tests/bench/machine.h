@@ -39,14 +39,18 @@ uint64_t machine_ns(void); /* CLOCK_MONOTONIC */
 #define PEER_NONE   ((pid_t)0)
 #define PEER_THREAD ((pid_t)-1) /* every other thread of this process */
 
+/* Who never sleeps in a measurement, so that what lacks of its CPU time went to others. */
+enum busy { BUSY_NONE, BUSY_CLIENT, BUSY_BOTH };
+
 struct meter {
 	pid_t peer;
+	enum busy busy;
 	uint64_t wall_ns, client_ns, peer_ns;
 };
 
 /* From here on; @peer: a process that is alive until meter_stop(), or one of the above. */
-void meter_start(struct meter *m, pid_t peer);
-/* Until here: fills in wall_ns, client_ns and peer_ns of @s. */
+void meter_start(struct meter *m, pid_t peer, enum busy busy);
+/* Until here: fills in wall_ns, client_ns, peer_ns and lost of @s. */
 void meter_stop(const struct meter *m, struct sample *s);
 
 /* ---------------------------------------------------------------------- round trips */
@@ -79,8 +83,8 @@ struct noise {
 
 /* @broker: its process, which is counted as this program's; 0: none. */
 void noise_start(struct noise *n, pid_t broker);
-/* True if it was quiet; else the reason is in @why. */
-bool noise_quiet(const struct noise *n, pid_t broker, char *why, size_t len);
+/* True if it was quiet; else the reason is in @why.  @lost: the largest of its samples. */
+bool noise_quiet(const struct noise *n, pid_t broker, double lost, char *why, size_t len);
 
 json_t *machine_json(void);
 

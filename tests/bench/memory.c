@@ -60,7 +60,6 @@ static void copy_loop(const struct probe *p, copy_fn *copy, struct sample *s, ui
 		      uint64_t least)
 {
 	uint64_t pieces = broker.set / p->size, piece = 0;
-	volatile uint64_t sum = 0;
 
 	s->ops = 0;
 	do {
@@ -71,7 +70,7 @@ static void copy_loop(const struct probe *p, copy_fn *copy, struct sample *s, ui
 			touch_write(src, p->size, s->ops);
 		copy(dst, src, p->size);
 		if (p->touch)
-			sum += touch_read(dst, p->size);
+			touch_read(dst, p->size);
 		if (++piece == pieces)
 			piece = 0;
 		s->ops++;
@@ -84,7 +83,7 @@ static int copies(const struct probe *p, copy_fn *copy, struct sample *s)
 	struct meter m;
 
 	copy_loop(p, copy, s, ticks() + length / 8, bench.warming ? broker.set / p->size : 0);
-	meter_start(&m, PEER_NONE);
+	meter_start(&m, PEER_NONE, BUSY_CLIENT);
 	copy_loop(p, copy, s, ticks() + length, 0);
 	meter_stop(&m, s);
 	s->bytes = s->ops * p->size;

@@ -19,7 +19,7 @@ static inline void touch_write(uint8_t *p, size_t len, uint64_t seed)
 		*(volatile uint64_t *)(void *)(p + off) = seed + off;
 }
 
-/* Read a word of each cache line. */
+/* Read a word of each cache line, whether the sum is used or not. */
 static inline uint64_t touch_read(const uint8_t *p, size_t len)
 {
 	uint64_t sum = 0;

@@ -41,16 +41,21 @@
 	}
 
 /* amux_copy() where the engine is a broker with a core of its own: the library's choice counts. */
-#define SYNC(sz, text, u, ...)                                                                \
-	{                                                                                     \
-		.name = "copy_" text, .what = "amux_copy() of " text " bytes", .set = sz,     \
-		.n_probes = 2,                                                                \
-		.probes = { { .name = "amux_copy()",                                          \
-			      .run = amux_sync,                                               \
-			      .unit = u,                                                      \
-			      .size = sz },                                                   \
-			    { .name = "memcpy", .run = plain_sync, .unit = u, .size = sz } }, \
-		.n_targets = 1, .targets = { { .a = 0, .b = 1, __VA_ARGS__ } },               \
+#define SYNC(sz, text, u, ...)                                                            \
+	{                                                                                 \
+		.name = "copy_" text, .what = "amux_copy() of " text " bytes", .set = sz, \
+		.n_probes = 2,                                                            \
+		.probes = { { .name = "amux_copy()",                                      \
+			      .run = amux_sync,                                           \
+			      .unit = u,                                                  \
+			      .size = sz,                                                 \
+			      .depth = 1 },                                               \
+			    { .name = "memcpy",                                           \
+			      .run = plain_sync,                                          \
+			      .unit = u,                                                  \
+			      .size = sz,                                                 \
+			      .depth = 1 } },                                             \
+		.n_targets = 1, .targets = { { .a = 0, .b = 1, __VA_ARGS__ } },           \
 	}
 #define SYNC_NS(sz, text) \
 	SYNC(sz, text, UNIT_NS, .judge = JUDGE_DIFFERENCE, .relation = AT_MOST, .limit = 5)

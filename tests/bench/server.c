@@ -83,7 +83,7 @@ int eventfd_trip(const struct probe *p, struct sample *s)
 	latency_open(&l, p->waiting);
 	peer_process(&d.peer, doors_peer, &d);
 	door_trips(&d, &warm, ticks() + length / 8);
-	meter_start(&m, d.peer.pid);
+	meter_start(&m, d.peer.pid, BUSY_NONE);
 	door_trips(&d, &l, ticks() + length);
 	meter_stop(&m, s);
 	peer_kill(&d.peer);
@@ -111,6 +111,7 @@ struct server {
 	const struct probe *p;
 	const struct server_kind *kind;
 	struct box *box;
+	uint8_t *src, *dst;    /* the row's buffers, unless open() makes others */
 	int there[2], back[2]; /* descriptors as the kind uses them */
 };
 
@@ -118,17 +119,18 @@ struct server_kind {
 	int (*open)(struct server *v); /* 0 or -1 and errno */
 	void (*ask)(struct server *v, uint64_t piece);
 	void (*serve)(struct server *v); /* one request */
+	enum busy busy;
 };
 
 static void server_copy(const struct server *v, uint64_t piece)
 {
-	memcpy(broker.dst + piece * v->p->size, broker.src + piece * v->p->size, v->p->size);
+	memcpy(v->dst + piece * v->p->size, v->src + piece * v->p->size, v->p->size);
 }
 
-/* Pages of a shared mapping are not there in a new process: look at each once. */
-static void server_populate(void)
+/* Pages are not there in a new process, or are not its own yet: touch each once. */
+static void server_populate(const struct server *v)
 {
-	volatile uint8_t *src = broker.src, *dst = broker.dst;
+	volatile uint8_t *src = v->src, *dst = v->dst;
 
 	for (size_t off = 0; off < broker.set; off += 4096)
 		dst[off] = src[off];
@@ -138,7 +140,7 @@ static void server_main(void *arg)
 {
 	struct server *v = arg;
 
-	server_populate();
+	server_populate(v);
 	peer_ready(&v->peer);
 	for (;;)
 		v->kind->serve(v);
@@ -162,7 +164,14 @@ static int server_copies(const struct probe *p, struct sample *s,
 			 const struct server_kind *kind)
 {
 	uint64_t length = ticks_of_ns(bench.measure_ns), piece, warm;
-	struct server v = { .p = p, .kind = kind, .there = { -1, -1 }, .back = { -1, -1 } };
+	struct server v = {
+		.p = p,
+		.kind = kind,
+		.src = broker.src,
+		.dst = broker.dst,
+		.there = { -1, -1 },
+		.back = { -1, -1 },
+	};
 	struct meter m;
 
 	v.box = mmap(NULL, sizeof(*v.box), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
@@ -171,7 +180,7 @@ static int server_copies(const struct probe *p, struct sample *s,
 		bench_fail("%s: %s", p->name, strerror(errno));
 	peer_process(&v.peer, server_main, &v);
 	piece = server_until(&v, 0, ticks() + length / 8, &warm);
-	meter_start(&m, v.peer.pid);
+	meter_start(&m, v.peer.pid, kind->busy);
 	server_until(&v, piece, ticks() + length, &s->ops);
 	meter_stop(&m, s);
 	peer_kill(&v.peer);
@@ -182,6 +191,8 @@ static int server_copies(const struct probe *p, struct sample *s,
 			close(v.back[i]);
 	}
 	munmap(v.box, sizeof(*v.box));
+	if (v.src != broker.src)
+		munmap(v.src, 2 * broker.set);
 	s->bytes = s->ops * p->size;
 	s->value = (double)s->bytes / (double)s->wall_ns;
 	return 0;
@@ -217,7 +228,8 @@ static void packet_serve(struct server *v)
 
 int seqpacket_copies(const struct probe *p, struct sample *s)
 {
-	static const struct server_kind kind = { packet_open, packet_ask, packet_serve };
+	static const struct server_kind kind = { packet_open, packet_ask, packet_serve,
+						 BUSY_NONE };
 
 	return server_copies(p, s, &kind);
 }
@@ -247,7 +259,7 @@ static void bell_serve(struct server *v)
 
 int eventfd_copies(const struct probe *p, struct sample *s)
 {
-	static const struct server_kind kind = { bell_open, bell_ask, bell_serve };
+	static const struct server_kind kind = { bell_open, bell_ask, bell_serve, BUSY_NONE };
 
 	return server_copies(p, s, &kind);
 }
@@ -285,56 +297,73 @@ static void word_serve(struct server *v)
 
 int polled_copies(const struct probe *p, struct sample *s)
 {
-	static const struct server_kind kind = { word_open, word_ask, word_serve };
+	static const struct server_kind kind = { word_open, word_ask, word_serve, BUSY_BOTH };
 
 	return server_copies(p, s, &kind);
 }
 
 /* ------------------------------------------------- vmsplice -> pipe -> read */
 
-/* The pipe holds one piece, so that there is never much more than one in flight; the client
- * does not wait for the server's word, which is to vmsplice's good. */
+/*
+ * Between memory of each process's own, which is what it is for, and both sides poll: the
+ * fastest of the ways to do it.  A blocking read would have to be woken for each piece.
+ */
+#define PIPE_MAX (1 << 20) /* the kernel's default limit for a pipe */
+
 static int pipe_open(struct server *v)
 {
-	int err = pipe2(v->there, O_CLOEXEC);
+	size_t size = v->p->size < PIPE_MAX ? v->p->size : PIPE_MAX;
 
-	if (!err && fcntl(v->there[1], F_SETPIPE_SZ, (int)v->p->size) < 0)
-		err = -1;
-	return err;
+	v->src = mmap(NULL, 2 * broker.set, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		      -1, 0);
+	if (v->src == MAP_FAILED || pipe2(v->there, O_CLOEXEC | O_NONBLOCK))
+		return -1;
+	v->dst = v->src + broker.set;
+	memset(v->src, 0x5a, broker.set);
+	return fcntl(v->there[1], F_SETPIPE_SZ, (int)size) < 0 ? -1 : 0;
+}
+
+/* What the two sides of a pipe get from it; nothing yet is no error. */
+static size_t pipe_got(ssize_t n)
+{
+	if (n > 0)
+		return (size_t)n;
+	if (!n || errno != EAGAIN)
+		bench_fail("vmsplice: %s",
+			   n ? strerror(errno) : "the pipe's other end is gone");
+	return 0;
 }
 
 static void pipe_ask(struct server *v, uint64_t piece)
 {
-	struct iovec iov = { broker.src + piece * v->p->size, v->p->size };
+	struct iovec iov = { v->src + piece * v->p->size, v->p->size };
+	uint64_t want = ++v->box->asked;
 
 	while (iov.iov_len) {
-		ssize_t n = vmsplice(v->there[1], &iov, 1, 0);
+		size_t n = pipe_got(vmsplice(v->there[1], &iov, 1, SPLICE_F_NONBLOCK));
 
-		if (n <= 0)
-			bench_fail("vmsplice: %s", strerror(errno));
 		iov.iov_base = (uint8_t *)iov.iov_base + n;
-		iov.iov_len -= (size_t)n;
+		iov.iov_len -= n;
 	}
+	/* acquire: pairs with the release in pipe_serve(); now the source may be reused */
+	while (amux_load_acquire(&v->box->served) != want)
+		;
 }
 
 static void pipe_serve(struct server *v)
 {
-	uint8_t *dst = broker.dst + v->box->served % (broker.set / v->p->size) * v->p->size;
+	uint64_t done = v->box->served;
+	uint8_t *dst = v->dst + done % (broker.set / v->p->size) * v->p->size;
 	size_t got = 0;
 
-	while (got < v->p->size) {
-		ssize_t n = read(v->there[0], dst + got, v->p->size - got);
-
-		if (n <= 0)
-			bench_fail("vmsplice: read: %s", strerror(errno));
-		got += (size_t)n;
-	}
-	v->box->served++;
+	while (got < v->p->size)
+		got += pipe_got(read(v->there[0], dst + got, v->p->size - got));
+	amux_store_release(&v->box->served, done + 1);
 }
 
 int vmsplice_copies(const struct probe *p, struct sample *s)
 {
-	static const struct server_kind kind = { pipe_open, pipe_ask, pipe_serve };
+	static const struct server_kind kind = { pipe_open, pipe_ask, pipe_serve, BUSY_BOTH };
 
 	return server_copies(p, s, &kind);
 }
@@ -344,8 +373,8 @@ int vmsplice_copies(const struct probe *p, struct sample *s)
 static void readv_ask(struct server *v, uint64_t piece)
 {
 	/* The same addresses: the server was forked. */
-	struct iovec to = { broker.dst + piece * v->p->size, v->p->size };
-	struct iovec from = { broker.src + piece * v->p->size, v->p->size };
+	struct iovec to = { v->dst + piece * v->p->size, v->p->size };
+	struct iovec from = { v->src + piece * v->p->size, v->p->size };
 
 	if (process_vm_readv(v->peer.pid, &to, 1, &from, 1, 0) != (ssize_t)v->p->size)
 		bench_fail("process_vm_readv: %s", strerror(errno));
@@ -359,7 +388,8 @@ static void readv_serve(struct server *v)
 
 int readv_copies(const struct probe *p, struct sample *s)
 {
-	static const struct server_kind kind = { word_open, readv_ask, readv_serve };
+	static const struct server_kind kind = { word_open, readv_ask, readv_serve,
+						 BUSY_CLIENT };
 
 	return server_copies(p, s, &kind);
 }

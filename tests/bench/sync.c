@@ -84,7 +84,7 @@ int amux_sync(const struct probe *p, struct sample *s)
 	if (amux_get_stats(broker.a, &before))
 		bench_fail("amux_copy(): no statistics");
 	warm = sync_until(p, ticks() + length / 8);
-	meter_start(&m, broker.daemon.pid);
+	meter_start(&m, broker.daemon.pid, BUSY_CLIENT);
 	s->ops = sync_until(p, ticks() + length);
 	meter_stop(&m, s);
 	sync_check(&before, &counted, s->ops + warm, p->size);
@@ -98,7 +98,7 @@ int plain_sync(const struct probe *p, struct sample *s)
 	struct meter m;
 
 	plain_until(p, ticks() + length / 8);
-	meter_start(&m, PEER_NONE);
+	meter_start(&m, PEER_NONE, BUSY_CLIENT);
 	s->ops = plain_until(p, ticks() + length);
 	meter_stop(&m, s);
 	sync_value(p, s);

@@ -50,7 +50,7 @@ static uint64_t uring_until(struct io_uring *ring, uint64_t until)
 		if (n)
 			io_uring_submit(ring);
 		ops += n;
-	} while (ticks() < until);
+	} while (ticks() < until || !ops);
 	return ops;
 }
 
@@ -67,7 +67,7 @@ int uring_rate(const struct probe *p, struct sample *s)
 		nop(&ring);
 	io_uring_submit(&ring);
 	uring_until(&ring, ticks() + length / 8);
-	meter_start(&m, PEER_THREAD);
+	meter_start(&m, PEER_THREAD, BUSY_BOTH);
 	s->ops = uring_until(&ring, ticks() + length);
 	meter_stop(&m, s);
 	s->value = (double)s->ops * 1e3 / (double)s->wall_ns;
@@ -105,7 +105,7 @@ int uring_trip(const struct probe *p, struct sample *s)
 	latency_open(&warm, p->waiting);
 	latency_open(&l, p->waiting);
 	trips(&ring, &warm, ticks() + length / 8);
-	meter_start(&m, PEER_THREAD);
+	meter_start(&m, PEER_THREAD, BUSY_BOTH);
 	trips(&ring, &l, ticks() + length);
 	meter_stop(&m, s);
 	s->ops = l.n;
