@@ -626,6 +626,7 @@ int mux_open(struct mux *m, int node, struct device *const *dev, unsigned int n,
 			m->modelled = true;
 			m->sched.model_cpu_bps = m->sched.cpu_bps;
 		}
+		m->queues.by_cpu |= (dev[d]->caps & DEVICE_CAP_CPU) != 0;
 		m->copies |=
 			(dev[d]->caps & DEVICE_CAP_CPU) && (dev[d]->caps & DEVICE_CAP_BLOCKING);
 		if (!(dev[d]->caps & DEVICE_CAP_CPU) || cfg->own_core)

@@ -330,6 +330,7 @@ static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint32_t ah
 	struct request *own = &q->reqs[q->free[q->n_free - 1]];
 	struct request *r = q->set->spot.open ? &q->set->spot.req : own;
 	uint16_t field;
+	bool cached;
 	int ret;
 
 	t->tally.requests++;
@@ -339,6 +340,8 @@ static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint32_t ah
 		if (uses & (1u << i))
 			region[i] = session_region(q->session, sqe->region[i]);
 	ret = request_init(r, sqe, region, &field);
+	cached = q->set->by_cpu && region[1] && !ret &&
+		 !footprint_add(&q->written, (uintptr_t)r->addr[1], r->len);
 	if (ret) {
 		queue_fail(q, sqe->user_data, ret, field);
 		return;
@@ -355,6 +358,8 @@ static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint32_t ah
 		queue_decline(q, sqe->user_data, sqe->len, (enum decline_reason)ret);
 		return;
 	}
+	if (cached)
+		r->flags |= AMUX_SQE_CACHE;
 	if (r != own) {
 		if (spot_run(&q->set->spot, s)) {
 			struct amux_cqe cqe;
@@ -366,6 +371,8 @@ static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint32_t ah
 		q->set->spot.open = false; /* it may be waiting for its turn */
 		r = own;
 		request_init(r, sqe, region, &field);
+		if (cached)
+			r->flags |= AMUX_SQE_CACHE;
 	}
 	q->n_free--;
 	for (unsigned int i = 0; i < 3; i++)

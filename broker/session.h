@@ -17,6 +17,7 @@
 #define BROKER_SESSION_H
 
 #include "../client/ring.h"
+#include "footprint.h"
 #include "mailbox.h"
 #include "sched.h"
 #include "spot.h"
@@ -30,6 +31,7 @@ struct queue_set {
 	struct list dirty; /* queues with CQEs to publish */
 	struct list all;   /* every queue attached */
 	bool draining;
+	bool by_cpu; /* engines are CPUs: footprint.h */
 	struct spot spot;
 };
 
@@ -75,6 +77,8 @@ struct queue {
 	bool declining;
 	uint64_t *declined_len; /* by index & cq_mask */
 	uint64_t cpu_backlog;	/* bytes the client's CPU still has to copy */
+
+	struct footprint written;
 };
 
 /* Make a queue's memory: ring memfd (sealed), wake-ups, requests.  *@ring_fd is for the

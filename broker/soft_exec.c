@@ -24,7 +24,7 @@
 
 #define PAGE	4096u
 #define SLICE	(64u << 10)
-#define NT_MIN	(256u << 10) /* from here on a copy would only flush the caches */
+#define NT_MIN	(4u << 10) /* a smaller piece is hardly worth the fence behind it */
 #define BUFFERS 3
 
 struct op {
