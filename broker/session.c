@@ -316,6 +316,56 @@ static void queue_passed(struct queue *q, uint32_t n, uint64_t ledger)
 	sched_passed(s, q->flow.tenant, n, (uint64_t)n * s->device[0].min_cost, 0);
 }
 
+/* On to the scheduler with @r, the first of the free ones. */
+static void queue_enqueue(struct queue *q, struct request *r, uint64_t now)
+{
+	q->set->spot.open = false; /* it may have to wait for its turn */
+	q->n_free--;
+	for (unsigned int i = 0; i < 3; i++)
+		if (r->region[i])
+			r->region[i]->refs++;
+	r->arrived_ns = now;
+	r->ahead = q->flow.unanswered_bytes;
+	sched_enqueue(q->set->sched, &q->flow, r);
+}
+
+static void queue_regions(const struct queue *q, const struct amux_sqe *sqe,
+			  struct region *region[3])
+{
+	unsigned int uses = op_regions(sqe->op);
+
+	for (unsigned int i = 0; i < 3; i++)
+		region[i] =
+			uses & (1u << i) ? session_region(q->session, sqe->region[i]) : NULL;
+}
+
+/* Do and answer what was left for the end of the piece. */
+static void queue_spot(struct queue *q, uint64_t now)
+{
+	struct spot *sp = &q->set->spot;
+	uint32_t n = sp->n, done;
+
+	if (!n)
+		return;
+	done = spot_run(sp, q->set->sched, q->flow.tenant, now);
+	sp->n = 0;
+	for (uint32_t i = 0; i < done; i++) {
+		const struct amux_cqe cqe = { .user_data = sp->sqe[i].user_data,
+					      .bytes = sp->sqe[i].len };
+
+		queue_post(q, &cqe);
+	}
+	for (uint32_t i = done; i < n; i++) {
+		struct request *r = &q->reqs[q->free[q->n_free - 1]];
+		struct region *region[3];
+		uint16_t field;
+
+		queue_regions(q, &sp->sqe[i], region);
+		request_init(r, &sp->sqe[i], region, &field); /* as it was a moment ago */
+		queue_enqueue(q, r, now);
+	}
+}
+
 /*
  * Judge @sqe and send it on its way.  @ahead: SQEs already waiting behind it, which would all
  * be declined with it; they are taken to be as long as this one.
@@ -325,8 +375,7 @@ static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint32_t ah
 {
 	struct sched *s = q->set->sched;
 	struct sched_tenant *t = q->flow.tenant;
-	unsigned int uses = op_regions(sqe->op);
-	struct region *region[3] = { NULL, NULL, NULL };
+	struct region *region[3];
 	struct request *own = &q->reqs[q->free[q->n_free - 1]];
 	struct request *r = q->set->spot.open ? &q->set->spot.req : own;
 	uint16_t field;
@@ -336,9 +385,7 @@ static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint32_t ah
 	t->tally.requests++;
 	t->tally.ledger_in += tally_mix(sqe->user_data);
 	sched_tallied(s, t);
-	for (unsigned int i = 0; i < 3; i++)
-		if (uses & (1u << i))
-			region[i] = session_region(q->session, sqe->region[i]);
+	queue_regions(q, sqe, region);
 	ret = request_init(r, sqe, region, &field);
 	cached = q->set->by_cpu && region[1] && !ret &&
 		 !footprint_add(&q->written, (uintptr_t)r->addr[1], r->len);
@@ -360,27 +407,14 @@ static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint32_t ah
 	}
 	if (cached)
 		r->flags |= AMUX_SQE_CACHE;
+	if (r != own && spot_add(&q->set->spot, s, sqe))
+		return;
 	if (r != own) {
-		if (spot_run(&q->set->spot, s)) {
-			struct amux_cqe cqe;
-
-			request_answer(r, &cqe);
-			queue_post(q, &cqe);
-			return;
-		}
-		q->set->spot.open = false; /* it may be waiting for its turn */
+		*own = *r;
+		list_init(&own->link);
 		r = own;
-		request_init(r, sqe, region, &field);
-		if (cached)
-			r->flags |= AMUX_SQE_CACHE;
 	}
-	q->n_free--;
-	for (unsigned int i = 0; i < 3; i++)
-		if (r->region[i])
-			r->region[i]->refs++;
-	r->arrived_ns = now;
-	r->ahead = q->flow.unanswered_bytes;
-	sched_enqueue(s, &q->flow, r);
+	queue_enqueue(q, r, now);
 }
 
 /*
@@ -493,7 +527,8 @@ int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 			}
 			amux_sq_take(&q->ring, &sqe);
 		}
-		q->has_held = (sqe.flags & AMUX_SQE_FENCE) && (passed || queue_fenced(q));
+		q->has_held = (sqe.flags & AMUX_SQE_FENCE) &&
+			      (passed || q->set->spot.n || queue_fenced(q));
 		if (q->has_held) {
 			q->held = sqe;
 			break;
@@ -507,7 +542,7 @@ int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 		queue_admit(q, &sqe, q->ring.sq_tail - q->ring.sq_head, engine, now);
 		pass &= q->set->spot.open;
 	}
-	spot_end(&q->set->spot, q->set->sched, q->flow.tenant, now);
+	queue_spot(q, now);
 	if (passed)
 		queue_passed(q, passed, ledger);
 	amux_sq_release(&q->ring);

@@ -68,7 +68,7 @@ static unsigned int progress_modelled(struct soft *s, uint64_t now, uint64_t bud
 			continue;
 		if (!n++)
 			begin = last = clock_ns();
-		soft_complete(s, (unsigned int)e, &item.desc, item.wq, &done);
+		soft_complete(s, (unsigned int)e, &item, &done);
 		t = clock_ns();
 		soft_count(&s->engine[e].count.cpu_ns, t - last);
 		last = t;
@@ -92,15 +92,22 @@ static unsigned int soft_progress(struct device *dev, uint64_t now_ns, uint64_t 
 	return soft_run(s, s->first, 1, budget_ns);
 }
 
-static void soft_run_now(struct device *dev, unsigned int engine,
-			 const struct dsa_hw_desc *desc)
+static uint32_t soft_copy(struct device *dev, unsigned int engine, const struct engine_copy *v,
+			  uint32_t n)
 {
-	struct soft_done done = { 0 }; /* nobody but the caller waits for it */
+	struct soft *s = dev->priv;
+	struct soft_counters *c = &s->engine[engine].count;
+	uint32_t done = soft_exec_copies(v, n);
+	uint64_t bytes = 0;
 
-	soft_complete(dev->priv, engine, desc, ENGINE_WQ_USER, &done);
+	for (uint32_t i = 0; i < done; i++)
+		bytes += v[i].bytes;
+	soft_count(&c->descriptors[ENGINE_WQ_USER], done);
+	soft_count(&c->bytes[ENGINE_WQ_USER], bytes);
+	return done;
 }
 
-static void soft_ran(struct device *dev, unsigned int engine, uint64_t ns)
+static void soft_copied(struct device *dev, unsigned int engine, uint64_t ns)
 {
 	struct soft *s = dev->priv;
 
@@ -197,8 +204,8 @@ static const struct engine_ops soft_inline_ops = {
 	.submit = soft_submit,
 	.progress = soft_progress,
 	.next_event = soft_next_event,
-	.run = soft_run_now,
-	.ran = soft_ran,
+	.copy = soft_copy,
+	.copied = soft_copied,
 	.read_stats = soft_read_stats,
 	.close = soft_close,
 };

@@ -105,9 +105,9 @@ uint64_t soft_step_next(struct soft *s, uint64_t now);
 /* Take the first finished descriptor of @engine. */
 bool soft_take_finished(struct soft *s, unsigned int engine, struct soft_item *out);
 
-/* Execute @desc of @wq and account for it; returns bytes moved. */
-uint64_t soft_complete(struct soft *s, unsigned int engine, const struct dsa_hw_desc *desc,
-		       enum engine_wq wq, struct soft_done *done);
+/* Execute it and account for it; returns bytes moved. */
+uint64_t soft_complete(struct soft *s, unsigned int engine, const struct soft_item *item,
+		       struct soft_done *done);
 
 int soft_threads_start(struct soft *s);
 void soft_threads_stop(struct soft *s);

@@ -52,18 +52,18 @@ static bool take_next(const struct soft *s, struct soft_engine *e, struct soft_i
 	return true;
 }
 
-uint64_t soft_complete(struct soft *s, unsigned int engine, const struct dsa_hw_desc *desc,
-		       enum engine_wq wq, struct soft_done *done)
+uint64_t soft_complete(struct soft *s, unsigned int engine, const struct soft_item *item,
+		       struct soft_done *done)
 {
 	struct soft_counters *c = &s->engine[engine].count;
 	uint64_t bytes;
-	uint8_t status = soft_exec(desc, &s->limits, &bytes);
+	uint8_t status = soft_exec(&item->desc, &s->limits, &bytes);
 
-	soft_count(&c->descriptors[wq], 1);
-	soft_count(&c->bytes[wq], bytes);
+	soft_count(&c->descriptors[item->wq], 1);
+	soft_count(&c->bytes[item->wq], bytes);
 	if (status != DSA_COMP_SUCCESS && status != DSA_COMP_SUCCESS_PRED)
 		soft_count(&c->errors, 1);
-	done->n[wq]++;
+	done->n[item->wq]++;
 	return bytes;
 }
 
@@ -132,7 +132,7 @@ unsigned int soft_run(struct soft *s, unsigned int from, unsigned int step, uint
 				r.since = clock_ns();
 				deadline = r.since + budget_ns;
 			}
-			bytes = soft_complete(s, e, &item.desc, item.wq, &r.done);
+			bytes = soft_complete(s, e, &item, &r.done);
 			r.descs++;
 			r.bytes += bytes;
 			r.weight[e] += bytes + DESC_WEIGHT;

@@ -79,7 +79,7 @@ static bool copy_finished(struct soft_thread *t)
 			continue;
 		pthread_mutex_unlock(&s->lock);
 		from = clock_ns();
-		soft_complete(s, i, &item.desc, item.wq, &done);
+		soft_complete(s, i, &item, &done);
 		soft_count(&s->engine[i].count.cpu_ns, clock_ns() - from);
 		soft_announce(s, &done);
 		pthread_mutex_lock(&s->lock);
