@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * broker_state.h - what the broker consists of, for the three files that implement it:
- * broker.c (bring-up and shutdown), reload.c (changes while it runs), status.c (what it shows).
+ * broker_state.h - what the broker consists of, for the files that implement it: broker.c
+ * (bring-up and shutdown), reload.c and operate.c (changes while it runs), status.c (what it
+ * shows).
  *
  * Owner and thread: the control thread; what the mux threads own in it says so.
  */
@@ -49,6 +50,8 @@ struct broker {
 
 	unsigned int policy; /* index in amux_policies[] */
 	uint64_t values[AMUX_POLICY_PARAMS];
+	/* Engines that an operator took out of use, by node and device: masks. */
+	uint64_t drained[TENANT_NODES][AMUX_POLICY_DEVS];
 	struct flow_stats scratch; /* sum over nodes for broker_tenant() */
 };
 

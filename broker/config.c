@@ -269,14 +269,19 @@ int config_override(struct config *cfg, const char *assignment, char *err, size_
 
 static int check_tenant(const struct config_tenant *t, char *err, size_t errlen)
 {
-	char reserve[32], limit[32];
-
 	if (!t->match_uid && !t->match_gid && !t->match_name && !t->cgroup[0])
 		return config_fail(
 			err, errlen,
 			"[tenant %s]: expected at least one of uid, gid, cgroup, name: "
 			"nobody is known by it",
 			t->name);
+	return config_tenant_judge(t, err, errlen);
+}
+
+int config_tenant_judge(const struct config_tenant *t, char *err, size_t errlen)
+{
+	char reserve[32], limit[32];
+
 	if (t->reserve_bps <= t->limit_bps)
 		return 0;
 	param_format(t->reserve_bps, AMUX_UNIT_BPS, reserve, sizeof(reserve));

@@ -91,6 +91,12 @@ int config_override(struct config *cfg, const char *assignment, char *err, size_
 /* Judge the whole: keys that contradict each other, tenants nobody can belong to. */
 int config_check(const struct config *cfg, char *err, size_t errlen);
 
+/* Set one of weight, reserve and limit of @t, as its section would.  -EINVAL and @err. */
+int config_tenant_set(struct config_tenant *t, const char *key, const char *value, char *err,
+		      size_t errlen);
+/* Do the limits of @t agree with each other?  -EINVAL and @err. */
+int config_tenant_judge(const struct config_tenant *t, char *err, size_t errlen);
+
 /* May a running broker go from @a to @b?  -EINVAL and the key that needs a restart. */
 int config_reloadable(const struct config *a, const struct config *b, char *err, size_t errlen);
 

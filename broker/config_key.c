@@ -408,6 +408,20 @@ int config_key_set(struct config *cfg, const char *section, const char *name, co
 	return 0;
 }
 
+int config_tenant_set(struct config_tenant *t, const char *key, const char *value, char *err,
+		      size_t errlen)
+{
+	const struct key *k = find_key(tenant_keys, N_TENANT_KEYS, "tenant", key);
+	char why[512];
+	int rc;
+
+	if (!k || !k->reload)
+		return config_fail(err, errlen, "[tenant %s] %s: not a key that can change",
+				   t->name, key);
+	rc = key_plain(k, t, value, why, sizeof(why));
+	return rc ? config_fail(err, errlen, "[tenant %s] %s = %s", t->name, key, why) : 0;
+}
+
 /* -------------------------------------------------------------------- reload */
 
 static int same_keys(const struct key *table, size_t n, const void *a, const void *b,
