@@ -46,6 +46,9 @@ int cli_doctor(const struct cli *cli);
  * caller's to json_decref(). */
 int cli_call(const struct cli *cli, const char *method, json_t *params, json_t **result);
 
+/* cli_rpc.c: the same for a command that takes no arguments, and has none. */
+int cli_call_plain(const struct cli *cli, const char *method, json_t **result);
+
 /* cli_rpc.c: the control socket to use, @len bytes of @buf at its service. */
 const char *cli_control(const struct cli *cli, char *buf, size_t len);
 
@@ -72,6 +75,16 @@ struct cli_table *cli_table(const char *align);
 void cli_cell(struct cli_table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Print and free. */
 void cli_table_print(struct cli_table *t);
+
+/* cli_cells.c: a ratio, "-" for NaN; p50 and p99 of a histogram, two cells; which part of the
+ * bytes went to the CPU; the non-zero ones of an object's counters. */
+void cli_cell_ratio(struct cli_table *t, double v);
+void cli_cell_quantiles(struct cli_table *t, const json_t *hist);
+void cli_cell_declined(struct cli_table *t, uint64_t engine, uint64_t cpu);
+void cli_cell_reasons(struct cli_table *t, json_t *reasons);
+
+/* cli_devices.c: a line for each device. */
+void cli_print_devices(const json_t *devices);
 
 /* cli_units.c: members of RPC results; 0, "" and NaN for what is not there or is null. */
 uint64_t cli_int(const json_t *object, const char *key);

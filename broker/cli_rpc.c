@@ -185,6 +185,14 @@ free_text:
 	return code;
 }
 
+int cli_call_plain(const struct cli *cli, const char *method, json_t **result)
+{
+	if (cli->argc > 1)
+		return cli_fail(CLI_USAGE, "%s: '%s': expected no argument", cli->argv[0],
+				cli->argv[1]);
+	return cli_call(cli, method, NULL, result);
+}
+
 int cli_print_json(const json_t *result)
 {
 	if (json_dumpf(result, stdout, JSON_INDENT(2)) || putchar('\n') == EOF)
