@@ -24,7 +24,7 @@ SOMAJOR := 0
 
 PKGS_CLIENT :=
 PKGS_BROKER := libuv jansson libmicrohttpd inih numa libaccel-config
-PKGS_CLI    := jansson libaccel-config
+PKGS_CLI    := jansson libaccel-config ncurses
 PKGS_TEST   := jansson
 PKGS_CHECK  := check
 

@@ -14,6 +14,8 @@ static const char help[] =
 	"\n"
 	"Commands:\n"
 	"  status                          the broker at a glance\n"
+	"  top [--interval 1s] [--sort bytes|wait|declined|queued|name] [--plain] [--count N]\n"
+	"                                  the same as it changes; q ends it\n"
 	"  tenants [list]                  who uses it, and how they fare\n"
 	"  tenants set NAME [weight=N] [reserve=RATE] [limit=RATE]\n"
 	"                                  change its share, until a restart or reload\n"
@@ -54,9 +56,9 @@ static const struct {
 	const char *name;
 	int (*run)(const struct cli *cli);
 } commands[] = {
-	{ "status", cli_status }, { "tenants", cli_tenants }, { "devices", cli_devices },
-	{ "policy", cli_policy }, { "bench", cli_bench },     { "trace", cli_trace },
-	{ "setup", cli_setup },	  { "doctor", cli_doctor },
+	{ "status", cli_status },   { "top", cli_top },	      { "tenants", cli_tenants },
+	{ "devices", cli_devices }, { "policy", cli_policy }, { "bench", cli_bench },
+	{ "trace", cli_trace },	    { "setup", cli_setup },   { "doctor", cli_doctor },
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -119,8 +121,8 @@ int main(int argc, char **argv)
 				code = commands[i].run(&cli);
 		if (code < 0)
 			code = cli_fail(CLI_USAGE,
-					"'%s': expected one of: status, tenants, devices, "
-					"policy, bench, trace, setup, doctor",
+					"'%s': expected one of: status, top, tenants, "
+					"devices, policy, bench, trace, setup, doctor",
 					cli.argv[0]);
 	}
 	/* Output that did not arrive (a full disk, a closed pipe) is no success. */

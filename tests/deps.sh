@@ -31,6 +31,7 @@ table()
 	run	libmicrohttpd-dev	pc:libmicrohttpd	HTTP of the metrics
 	run	libinih-dev	pc:inih	configuration file
 	run	libnuma-dev	pc:numa	NUMA nodes
+	run	libncurses-dev	pc:ncurses	accelmux top
 	run	libaccel-config-dev	pc:libaccel-config	configures DSA devices
 	check	check	pc:check	unit tests
 	check	clang	cmd:clang	second compiler: both must build without a warning
