@@ -43,6 +43,8 @@ static const char help[] =
 	"  setup --undo [--devices ...] [--replace] [--save]\n"
 	"                                  back to how it was\n"
 	"  doctor                          what is missing or wrong, and what helps\n"
+	"  names commands|tenants|devices|policies|params POLICY\n"
+	"                                  words for shell completion, one a line\n"
 	"\n"
 	"Options:\n"
 	"  --socket CONTROL  the control socket; else $ACCELMUX_CONTROL, else the user's own\n"
@@ -59,9 +61,15 @@ static const struct {
 	{ "status", cli_status },   { "top", cli_top },	      { "tenants", cli_tenants },
 	{ "devices", cli_devices }, { "policy", cli_policy }, { "bench", cli_bench },
 	{ "trace", cli_trace },	    { "setup", cli_setup },   { "doctor", cli_doctor },
+	{ "names", cli_names },
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+const char *cli_command_name(unsigned int i)
+{
+	return i < N_COMMANDS ? commands[i].name : NULL;
+}
 
 int cli_fail(int code, const char *fmt, ...)
 {
@@ -122,7 +130,7 @@ int main(int argc, char **argv)
 		if (code < 0)
 			code = cli_fail(CLI_USAGE,
 					"'%s': expected one of: status, top, tenants, "
-					"devices, policy, bench, trace, setup, doctor",
+					"devices, policy, bench, trace, setup, doctor, names",
 					cli.argv[0]);
 	}
 	/* Output that did not arrive (a full disk, a closed pipe) is no success. */

@@ -42,6 +42,10 @@ int cli_bench(const struct cli *cli);
 int cli_trace(const struct cli *cli);
 int cli_setup(const struct cli *cli);
 int cli_doctor(const struct cli *cli);
+int cli_names(const struct cli *cli);
+
+/* cli.c: the name of the command with number @i; NULL: there are fewer. */
+const char *cli_command_name(unsigned int i);
 
 /* cli_rpc.c: call @method with @params (consumed; NULL: none).  CLI_OK and *@result, the
  * caller's to json_decref(). */
