@@ -37,12 +37,14 @@ _accelmux_offer()
 	for word in $1; do
 		[[ $word != "$current"* ]] || COMPREPLY+=("${word#"$prefix"}")
 	done
-	[[ ${#COMPREPLY[@]} != 1 || ${COMPREPLY[0]} != *= ]] || compopt -o nospace 2>/dev/null
+	if [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *= ]]; then
+		compopt -o nospace 2>/dev/null || : # it complains outside of a completion
+	fi
 }
 
 _accelmux_files()
 {
-	compopt -o filenames 2>/dev/null
+	compopt -o filenames 2>/dev/null || :
 	mapfile -t COMPREPLY < <(compgen -f -- "$current")
 }
 
