@@ -23,7 +23,7 @@ VERSION := $(shell cat VERSION)
 SOMAJOR := 0
 
 PKGS_CLIENT :=
-PKGS_BROKER := libuv jansson libmicrohttpd inih numa libaccel-config
+PKGS_BROKER := libuv jansson libmicrohttpd inih numa libaccel-config libsystemd
 PKGS_CLI    := jansson libaccel-config ncurses
 PKGS_TEST   := jansson
 PKGS_CHECK  := check

@@ -12,6 +12,7 @@
 #include "grant.h"
 #include "kmod_link.h"
 #include "nodes.h"
+#include "notify.h"
 #include "server.h"
 
 #define BROKER_SIGNALS 3
@@ -46,6 +47,7 @@ struct broker {
 	struct grant_link grant_part[TENANT_NODES]; /* by node */
 	struct kmod_link kmod;
 	struct replay *replay;
+	struct notify notify;
 	struct dsa_watch *watch; /* NULL unless engine = dsa */
 
 	unsigned int policy; /* index in amux_policies[] */

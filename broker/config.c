@@ -21,7 +21,22 @@
 
 #define GIB (1ull << 30)
 
+#define SYSTEM_DIR "/run/accelmux"
+
 /* ------------------------------------------------------------------ defaults */
+
+static void set_paths(struct config *cfg, const char *dir)
+{
+	snprintf(cfg->socket, sizeof(cfg->socket), "%s/accelmux.sock", dir);
+	snprintf(cfg->control, sizeof(cfg->control), "%s/control.sock", dir);
+}
+
+void config_system(struct config *cfg)
+{
+	set_paths(cfg, SYSTEM_DIR);
+	cfg->clients = CONFIG_ALL;
+	cfg->system = true;
+}
 
 static void default_paths(struct config *cfg)
 {
@@ -31,20 +46,20 @@ static void default_paths(struct config *cfg)
 	int n = -1;
 
 	if (!uid)
-		n = snprintf(dir, sizeof(dir), "/run/accelmux");
+		n = snprintf(dir, sizeof(dir), SYSTEM_DIR);
 	else if (run && *run == '/')
 		n = snprintf(dir, sizeof(dir), "%s/accelmux", run);
 	/* A socket's path is short: one that does not fit is no directory to use. */
 	if (n < 0 || (size_t)n + sizeof("/accelmux.sock") > sizeof(dir))
 		snprintf(dir, sizeof(dir), "/tmp/accelmux-%u", uid);
-	snprintf(cfg->socket, sizeof(cfg->socket), "%s/accelmux.sock", dir);
-	snprintf(cfg->control, sizeof(cfg->control), "%s/control.sock", dir);
+	set_paths(cfg, dir);
 }
 
 void config_default(struct config *cfg)
 {
 	memset(cfg, 0, sizeof(*cfg));
 	default_paths(cfg);
+	cfg->clients = geteuid() ? CONFIG_OWNER : CONFIG_ALL;
 	strcpy(cfg->metrics_addr, "127.0.0.1:9437");
 	strcpy(cfg->policy, "dynamic");
 	strcpy(cfg->kernel, "none");

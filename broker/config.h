@@ -43,11 +43,16 @@ struct config_tenant {
 /* [broker] engine */
 enum config_engine { CONFIG_SOFT = 0, CONFIG_DSA };
 
+/* [broker] clients */
+enum config_clients { CONFIG_OWNER = 0, CONFIG_GROUP, CONFIG_ALL };
+
 struct config {
 	/* [broker] */
 	uint32_t engine;       /* enum config_engine */
 	char socket[108];      /* session socket */
 	char control[108];     /* control socket */
+	uint32_t clients;      /* enum config_clients: who may connect to the session socket */
+	bool system;	       /* config_system(): the host's broker, whoever runs it */
 	char metrics_addr[64]; /* "127.0.0.1:9437", "" : off */
 	char policy[32];
 	char kernel
@@ -76,6 +81,9 @@ struct config {
 /* Defaults for this user: sockets under /run/accelmux as root, else under
  * $XDG_RUNTIME_DIR/accelmux, else /tmp/accelmux-UID. */
 void config_default(struct config *cfg);
+
+/* The host's broker under a user of its own: after config_default(), sockets as for root. */
+void config_system(struct config *cfg);
 
 /*
  * Load @path over what @cfg holds.  -errno and one line in @err, "FILE:LINE: ...", for the

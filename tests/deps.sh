@@ -32,6 +32,7 @@ table()
 	run	libinih-dev	pc:inih	configuration file
 	run	libnuma-dev	pc:numa	NUMA nodes
 	run	libncurses-dev	pc:ncurses	accelmux top
+	run	libsystemd-dev	pc:libsystemd	tells systemd that the broker is ready, and lives
 	run	libaccel-config-dev	pc:libaccel-config	configures DSA devices
 	check	check	pc:check	unit tests
 	check	clang	cmd:clang	second compiler: both must build without a warning
