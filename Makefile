@@ -169,7 +169,9 @@ check-kernel-debug: all
 INSTALLED := bin/accelmux sbin/accelmuxd lib/libaccelmux.a lib/libaccelmux.so.$(VERSION) \
 	     lib/libaccelmux.so.$(SOMAJOR) lib/libaccelmux.so lib/pkgconfig/accelmux.pc \
 	     include/accelmux/accelmux.h include/accelmux/abi.h include/accelmux/uapi/accelmux.h \
-	     share/doc/accelmux/accelmux.conf lib/systemd/system/accelmux-setup.service
+	     share/doc/accelmux/accelmux.conf lib/systemd/system/accelmux-setup.service \
+	     lib/systemd/system/accelmuxd.service lib/sysusers.d/accelmux.conf \
+	     lib/tmpfiles.d/accelmux.conf share/bash-completion/completions/accelmux
 INSTALL_TO = $(DESTDIR)$(PREFIX)
 
 install: all
@@ -185,15 +187,21 @@ install: all
 	@install -m 644 client/accelmux.h client/abi.h $(INSTALL_TO)/include/accelmux
 	@install -m 644 kmod/uapi/accelmux.h $(INSTALL_TO)/include/accelmux/uapi
 	@install -m 644 docs/accelmux.conf $(INSTALL_TO)/share/doc/accelmux
-	@sed 's|@PREFIX@|$(PREFIX)|' broker/accelmux-setup.service.in \
-		> $(INSTALL_TO)/lib/systemd/system/accelmux-setup.service
+	@for u in accelmux-setup accelmuxd; do \
+		sed 's|@PREFIX@|$(PREFIX)|' broker/$$u.service.in \
+			> $(INSTALL_TO)/lib/systemd/system/$$u.service; done
+	@install -m 644 broker/accelmux.sysusers $(INSTALL_TO)/lib/sysusers.d/accelmux.conf
+	@install -m 644 broker/accelmux.tmpfiles $(INSTALL_TO)/lib/tmpfiles.d/accelmux.conf
+	@install -m 644 broker/accelmux.bash \
+		$(INSTALL_TO)/share/bash-completion/completions/accelmux
 	@[ "$(DESTDIR)" ] || ldconfig 2>/dev/null || :
 
 uninstall:
 	@echo "  UNINSTALL $(INSTALL_TO)"
 	@rm -f $(addprefix $(INSTALL_TO)/,$(INSTALLED))
 	@for d in include/accelmux/uapi include/accelmux share/doc/accelmux lib/systemd/system \
-		lib/systemd; do \
+		lib/systemd lib/sysusers.d lib/tmpfiles.d share/bash-completion/completions \
+		share/bash-completion; do \
 		rmdir $(INSTALL_TO)/$$d 2>/dev/null || :; done
 	@[ "$(DESTDIR)" ] || ldconfig 2>/dev/null || :
 
