@@ -70,6 +70,11 @@ kill "$broker"
 wait "$broker"
 broker=""
 
+# Every function has a page, wherever it was put.
+man -M "$at/share/man" -P cat amux_copy >"$dir/man" 2>/dev/null || die "man amux_copy: nothing"
+grep -q 'int amux_copy(' "$dir/man" || die "man amux_copy: another page"
+man -M "$at/share/man" -P cat accelmux-top >"$dir/man" 2>/dev/null || die "man accelmux-top: nothing"
+
 # The unit: systemd judges it, with the installed program, and how much it is confined.
 if command -v systemd-analyze >/dev/null; then
 	unit=$at/lib/systemd/system
