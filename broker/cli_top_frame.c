@@ -40,7 +40,7 @@ static void count_cell(struct cli_table *t, const struct pair *p, uint64_t n)
 {
 	double v = per_second(p, n);
 
-	cli_cell(t, "%.*f", v && v < 10 ? 1 : 0, v);
+	cli_cell(t, "%.*f", v > 0 && v < 10 ? 1 : 0, v);
 }
 
 /* How many were in the bucket that ends at @edge. */

@@ -22,6 +22,7 @@
 #include "../lib/harness.h"
 
 #define WATCHDOG_MS 800 /* pings every quarter of it */
+#define SOON	    10000
 #define PING	    "WATCHDOG=1"
 
 static int manager = -1;
@@ -121,7 +122,7 @@ static void thread_go(pid_t tid)
 /* Pings end within a time-out, and none comes for another one. */
 static bool pings_end(void)
 {
-	tap_sleep_ms(WATCHDOG_MS / 2 * TAP_SLOW);
+	tap_sleep_ms(WATCHDOG_MS * TAP_SLOW);
 	forget();
 	return !hears(PING, WATCHDOG_MS);
 }
@@ -139,14 +140,14 @@ static void hang(struct daemon *d)
 	}
 	forget();
 	tap_sleep_ms(WATCHDOG_MS * TAP_SLOW);
-	tap_ok(hears(PING, WATCHDOG_MS), "an idle mux thread is no reason for alarm");
+	tap_ok(hears(PING, SOON), "an idle mux thread is no reason for alarm");
 	/* Mail waits for it, and it does not come for it. */
 	json_decref(daemon_rpc(d, "policy.set", json_pack("{s:s}", "name", "shared"), err,
 			       sizeof(err)));
 	tap_ok(pings_end(), "a mux thread that hangs ends the pings");
-	tap_ok(daemon_logged(d, "makes no progress", 1000), "and the log says why");
+	tap_ok(daemon_logged(d, "makes no progress", SOON), "and the log says why");
 	thread_go(tid);
-	tap_ok(hears(PING, 2 * WATCHDOG_MS), "pings go on when it goes on");
+	tap_ok(hears(PING, SOON), "pings go on when it goes on");
 }
 
 /* Hanging with work in its hands, not asleep. */
@@ -168,11 +169,11 @@ static void hang_busy(struct daemon *d)
 	for (unsigned int i = 0; i < 500 && !daemon_count(d, "status", "classes.user.requests");
 	     i++)
 		tap_sleep_ms(10);
-	tap_ok(hears(PING, WATCHDOG_MS), "pings come under load");
+	tap_ok(hears(PING, SOON), "pings come under load");
 	if (thread_stop(tid)) {
 		tap_ok(pings_end(), "a mux thread that hangs at work ends the pings");
 		thread_go(tid);
-		tap_ok(hears(PING, 2 * WATCHDOG_MS), "and they go on when it does");
+		tap_ok(hears(PING, SOON), "and they go on when it does");
 	} else {
 		tap_skip("a mux thread that hangs at work", "ptrace is not allowed here");
 	}
@@ -244,16 +245,16 @@ int main(int argc, char **argv)
 	daemon_launch(&d, (const char *[]){ "broker.own_core=on", "broker.spin=300ms", NULL },
 		      false);
 	daemon_await(&d);
-	tap_ok(hears("READY=1", 5000), "ready");
-	tap_ok(hears(PING, 2 * WATCHDOG_MS), "watchdog pings");
+	tap_ok(hears("READY=1", SOON), "ready");
+	tap_ok(hears(PING, SOON), "watchdog pings");
 	kill(d.pid, SIGHUP);
-	tap_ok(hears("RELOADING=1\nMONOTONIC_USEC=", 2000), "reloading, with the time");
-	tap_ok(hears("READY=1", 2000), "ready again after a reload");
+	tap_ok(hears("RELOADING=1\nMONOTONIC_USEC=", SOON), "reloading, with the time");
+	tap_ok(hears("READY=1", SOON), "ready again after a reload");
 	hang(&d);
 	hang_busy(&d);
 	forget();
 	kill(d.pid, SIGTERM);
-	tap_ok(hears("STOPPING=1", 5000), "stopping");
+	tap_ok(hears("STOPPING=1", SOON), "stopping");
 	tap_ok(process_wait(d.pid, 10000 * TAP_SLOW) == 0, "it ends well");
 	daemon_clean(&d);
 	idle(0, tap_long() ? 10000 : 2000);
