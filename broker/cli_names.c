@@ -16,8 +16,7 @@ static void print_list(const json_t *list)
 	const json_t *v;
 	size_t i;
 
-	json_array_foreach(list, i, v)
-		puts(cli_string(v, "name"));
+	json_array_foreach(list, i, v) puts(cli_string(v, "name"));
 }
 
 static void print_devices(const json_t *devices)

@@ -69,8 +69,9 @@ static int connect_to(const char *path, int *out, char *err, size_t errlen)
 	int fd, rc;
 
 	if (strlen(path) >= sizeof(sun.sun_path))
-		return say(err, errlen, CLI_USAGE, "%s: expected a path of at most %zu characters",
-			   path, sizeof(sun.sun_path) - 1);
+		return say(err, errlen, CLI_USAGE,
+			   "%s: expected a path of at most %zu characters", path,
+			   sizeof(sun.sun_path) - 1);
 	strcpy(sun.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)

@@ -72,7 +72,8 @@ static void write_outages(FILE *f, const struct snapshot *s)
 			prom_count(f, sd->outages[e].health == ENGINE_UP);
 		}
 	}
-	prom_family(f, "engine_", "drained", "gauge", "1 while an operator keeps it out of use.");
+	prom_family(f, "engine_", "drained", "gauge",
+		    "1 while an operator keeps it out of use.");
 	for_each_device(s, n, d)
 	{
 		const struct status_device *sd = &s->nodes[n].devices[d];

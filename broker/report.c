@@ -462,14 +462,15 @@ json_t *report_tenants(struct broker *b)
 		broker_tenant(b, i, &t);
 		a = append(
 			a,
-			merge(json_pack("{s:I, s:o, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I}",
-					"id", num(t.id), "name", text(t.name), "weight",
-					num(t.weight), "reserve_bps", num(t.reserve_bps),
-					"limit_bps", limit(t.limit_bps), "connections",
-					num(t.connections), "queues", num(t.queues), "regions",
-					num(t.regions), "region_bytes", num(t.region_bytes),
-					"queued_bytes", num(t.queued_bytes), "evictions",
-					num(t.evictions)),
+			merge(json_pack(
+				      "{s:I, s:o, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I}",
+				      "id", num(t.id), "name", text(t.name), "weight",
+				      num(t.weight), "reserve_bps", num(t.reserve_bps),
+				      "limit_bps", limit(t.limit_bps), "connections",
+				      num(t.connections), "queues", num(t.queues), "regions",
+				      num(t.regions), "region_bytes", num(t.region_bytes),
+				      "queued_bytes", num(t.queued_bytes), "evictions",
+				      num(t.evictions)),
 			      merge(ledger_json(t.stats), flow_json(t.stats))));
 	}
 	return json_pack("{s:o}", "tenants", a);

@@ -86,8 +86,8 @@ static int overlay(const struct amux_policy_ops *ops, uint64_t *values, json_t *
 		}
 		if (!text) {
 			rpc_refuse(e, RPC_INVALID_PARAMS,
-			       "policy %s: %.64s: expected a string or an integer", ops->name,
-			       key);
+				   "policy %s: %.64s: expected a string or an integer",
+				   ops->name, key);
 			return -1;
 		}
 		if (policy_set_param(ops, values, key, text, why, sizeof(why))) {
@@ -108,10 +108,11 @@ static json_t *do_policy_set(struct broker *b, const json_t *params, struct rpc_
 	int i;
 
 	if (!name)
-		return rpc_refuse(e, RPC_INVALID_PARAMS, "policy.set: expected \"name\", a string");
+		return rpc_refuse(e, RPC_INVALID_PARAMS,
+				  "policy.set: expected \"name\", a string");
 	if (given && !json_is_object(given))
 		return rpc_refuse(e, RPC_INVALID_PARAMS,
-			      "policy.set: expected \"params\" to be an object");
+				  "policy.set: expected \"params\" to be an object");
 	i = config_policy_index(name);
 	if (i < 0) {
 		size_t n = (size_t)snprintf(why, sizeof(why), "expected one of:");
@@ -179,14 +180,15 @@ static json_t *call(struct broker *b, const char *name, json_t *params, struct r
 	if (m == N_METHODS)
 		return rpc_refuse(e, RPC_METHOD_NOT_FOUND, "method '%.64s': not known", name);
 	if (params && json_array_size(params))
-		return rpc_refuse(e, RPC_INVALID_PARAMS, "%s: expected parameters by name", name);
+		return rpc_refuse(e, RPC_INVALID_PARAMS, "%s: expected parameters by name",
+				  name);
 	json_object_foreach(params, key, value)
 	{
 		for (p = 0; methods[m].params[p] && strcmp(methods[m].params[p], key); p++)
 			;
 		if (!methods[m].params[p])
-			return rpc_refuse(e, RPC_INVALID_PARAMS, "%s: unknown parameter '%.64s'",
-				      name, key);
+			return rpc_refuse(e, RPC_INVALID_PARAMS,
+					  "%s: unknown parameter '%.64s'", name, key);
 	}
 	return methods[m].call(b, json_is_object(params) ? params : NULL, e);
 }

@@ -45,9 +45,10 @@ json_t *rpc_tenants_set(struct broker *b, const json_t *params, struct rpc_error
 	if (e->code)
 		return NULL;
 	if (!name || (!to.weight && !to.reserve && !to.limit))
-		return rpc_refuse(e, RPC_INVALID_PARAMS,
-				  "tenants.set: expected \"name\", a string, and at least one of "
-				  "\"weight\", \"reserve\", \"limit\"");
+		return rpc_refuse(
+			e, RPC_INVALID_PARAMS,
+			"tenants.set: expected \"name\", a string, and at least one of "
+			"\"weight\", \"reserve\", \"limit\"");
 	ret = broker_tenant_set(b, name, &to, err, sizeof(err));
 	return ret ? refused(e, ret, err) : report_tenants(b);
 }
@@ -78,10 +79,11 @@ static json_t *drain(struct broker *b, const json_t *params, bool on, struct rpc
 	int ret;
 
 	if (!name || (engine && (!json_is_integer(engine) || i < 0 || i > INT32_MAX)))
-		return rpc_refuse(e, RPC_INVALID_PARAMS,
-				  "%s: expected \"device\", a string, and perhaps \"engine\", a "
-				  "number from 0",
-				  method);
+		return rpc_refuse(
+			e, RPC_INVALID_PARAMS,
+			"%s: expected \"device\", a string, and perhaps \"engine\", a "
+			"number from 0",
+			method);
 	ret = broker_drain(b, name, (int)i, on, err, sizeof(err));
 	return ret ? refused(e, ret, err) : report_devices(b);
 }

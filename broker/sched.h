@@ -65,7 +65,7 @@ struct sched_device {
 	struct device *dev;
 	struct sched_engine engine[ENGINE_MAX];
 	uint32_t min_cost; /* of a chunk: what an engine moves in desc_ns, bytes */
-	uint64_t drained; /* engines that an operator took out of use, a mask; shown, too */
+	uint64_t drained;  /* engines that an operator took out of use, a mask; shown, too */
 	uint64_t inflight_bytes;
 	uint64_t user_bps; /* what the user class may use now; AMUX_BPS_MAX: unpaced */
 	uint64_t burst_ns; /* how far a tag may lag behind: what a late poll catches up */

@@ -61,8 +61,7 @@ bool sched_has_engine(const struct sched *s)
 		if (!sd->user_bps)
 			continue;
 		for (unsigned int e = 0; e < sd->dev->engines; e++)
-			if ((users_mask(s, d) & (1ull << e)) &&
-			    device_engine_up(sd->dev, e))
+			if ((users_mask(s, d) & (1ull << e)) && device_engine_up(sd->dev, e))
 				return true;
 	}
 	return false;
@@ -75,8 +74,7 @@ static uint64_t class_bps(const struct sched *s)
 
 	for (unsigned int d = 0; d < s->n_devices; d++) {
 		const struct sched_device *sd = &s->device[d];
-		unsigned int engines =
-			(unsigned int)__builtin_popcountll(users_mask(s, d));
+		unsigned int engines = (unsigned int)__builtin_popcountll(users_mask(s, d));
 		uint64_t bps = sd->dev->engine_bps * engines;
 
 		if (bps > sd->dev->rate_bps)

@@ -41,7 +41,8 @@ static void use_read(struct mux *m, unsigned int d, const struct amux_plan *plan
 
 		use->drained = drained & (1ull << e);
 		for (unsigned int c = 0; c < AMUX_CLASSES; c++)
-			use->granted[c] = plan->share[d][c].engine_mask & ~drained & (1ull << e);
+			use->granted[c] =
+				plan->share[d][c].engine_mask & ~drained & (1ull << e);
 		use->inflight_bytes = stat_read(&from->engine[e].inflight_bytes);
 		use->inflight = stat_read(&from->engine[e].inflight_chunks);
 	}

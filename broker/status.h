@@ -24,7 +24,7 @@ struct status_tenant {
 	uint32_t connections, queues, regions;
 	uint64_t region_bytes;
 	uint64_t queued_bytes;
-	uint64_t evictions; /* connections that an operator cut off */
+	uint64_t evictions;		/* connections that an operator cut off */
 	const struct flow_stats *stats; /* all nodes; valid until the next broker_tenant() */
 };
 
