@@ -223,6 +223,14 @@ static void drain(void)
 	finish(&w, "a");
 }
 
+static uint64_t kernel_bytes(unsigned int engine)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "devices.soft0.engines.%u.wqs.0.bytes", engine);
+	return daemon_count(&d, "devices", path);
+}
+
 /* A kernel class is there, too: its grant loses the engines. */
 static void drain_kernel(void)
 {
@@ -231,6 +239,14 @@ static void drain_kernel(void)
 	for (unsigned int i = 0;
 	     i < 500 && !daemon_count(&d, "status", "classes.kernel.engine_bytes"); i++)
 		tap_sleep_ms(10);
+	/* One engine: the kernel goes on with the others. */
+	accepted("devices drain soft0/0 --timeout=20s", "soft0/0: drained");
+	before = kernel_bytes(0);
+	after = kernel_bytes(1);
+	for (unsigned int i = 0; i < 500 && kernel_bytes(1) < after + (1 << 20); i++)
+		tap_sleep_ms(10);
+	tap_ok(before && kernel_bytes(0) == before && kernel_bytes(1) > after,
+	       "a drained engine moves nothing of the kernel's, the others do");
 	accepted("devices drain soft0 --timeout=20s", "soft0: drained");
 	before = daemon_count(&d, "status", "classes.kernel.engine_bytes");
 	tap_sleep_ms(500);
