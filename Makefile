@@ -24,8 +24,8 @@ VERSION := $(shell cat VERSION)
 SOMAJOR := 0
 
 PKGS_CLIENT :=
-PKGS_BROKER := libuv jansson libmicrohttpd inih numa libaccel-config
-PKGS_CLI    := jansson libaccel-config
+PKGS_BROKER := libuv jansson libmicrohttpd inih numa libaccel-config libsystemd
+PKGS_CLI    := jansson libaccel-config ncurses
 PKGS_TEST   := jansson
 PKGS_CHECK  := check
 
@@ -74,10 +74,16 @@ EXAMPLES := $(patsubst docs/examples/%.c,$(O)/examples/%,$(EXAMPLE_SRC))
 UNITS    := $(patsubst tests/unit/%.c,$(O)/unit/%,$(UNIT_SRC))
 INTEGS   := $(patsubst tests/integration/%.c,$(O)/integration/%,$(INTEG_SRC))
 
+# Manual pages, where scdoc is there to make them, and a page for each function of the library.
+MAN_SRC  := $(sort $(wildcard docs/man/*.scd))
+MAN_PAGE := $(patsubst docs/man/%.scd,%,$(MAN_SRC))
+MAN_FUNC := $(addsuffix .3,$(sort $(shell grep -o 'amux_[a-z0-9_]*' client/libaccelmux.map)))
+MAN      := $(if $(shell command -v scdoc),$(addprefix $(O)/man/,$(MAN_PAGE) $(MAN_FUNC)))
+
 DEMO     := $(O)/demo/tour $(O)/demo/tenant
 BENCH    := $(O)/bench/peers
 
-all: $(BIN) $(LIBS) $(EXAMPLES)
+all: $(BIN) $(LIBS) $(EXAMPLES) $(MAN)
 tests: all $(UNITS) $(INTEGS) $(DEMO) $(BENCH)
 
 $(O)/include/accelmux/%.h: client/%.h
@@ -105,6 +111,16 @@ $(O)/libaccelmux.so: $(O)/libaccelmux.so.$(VERSION)
 $(O)/accelmux.pc: client/accelmux.pc.in VERSION Makefile
 	@mkdir -p $(@D)
 	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
+
+$(addprefix $(O)/man/,$(MAN_PAGE)): $(O)/man/%: docs/man/%.scd docs/man/expand.awk docs/config.md \
+		docs/abi.md docs/policies.md client/accelmux.h
+	@mkdir -p $(@D)
+	@awk -f docs/man/expand.awk $< > $@.scd && scdoc < $@.scd > $@.new && rm $@.scd && \
+		mv $@.new $@
+
+$(addprefix $(O)/man/,$(MAN_FUNC)): client/libaccelmux.map
+	@mkdir -p $(@D)
+	@echo '.so man3/libaccelmux.3' > $@
 
 $(O)/libbroker.a: $(call obj,$(BROKER_SRC))
 	@echo "  AR    $@"
@@ -198,7 +214,10 @@ check-kernel-debug: all
 INSTALLED := bin/accelmux sbin/accelmuxd lib/libaccelmux.a lib/libaccelmux.so.$(VERSION) \
 	     lib/libaccelmux.so.$(SOMAJOR) lib/libaccelmux.so lib/pkgconfig/accelmux.pc \
 	     include/accelmux/accelmux.h include/accelmux/abi.h include/accelmux/uapi/accelmux.h \
-	     share/doc/accelmux/accelmux.conf lib/systemd/system/accelmux-setup.service
+	     share/doc/accelmux/accelmux.conf lib/systemd/system/accelmux-setup.service \
+	     lib/systemd/system/accelmuxd.service lib/sysusers.d/accelmux.conf \
+	     lib/tmpfiles.d/accelmux.conf share/bash-completion/completions/accelmux \
+	     $(foreach p,$(MAN_PAGE) $(MAN_FUNC),share/man/man$(subst .,,$(suffix $(p)))/$(p))
 INSTALL_TO = $(DESTDIR)$(PREFIX)
 
 install: all
@@ -214,15 +233,23 @@ install: all
 	@install -m 644 client/accelmux.h client/abi.h $(INSTALL_TO)/include/accelmux
 	@install -m 644 kmod/uapi/accelmux.h $(INSTALL_TO)/include/accelmux/uapi
 	@install -m 644 docs/accelmux.conf $(INSTALL_TO)/share/doc/accelmux
-	@sed 's|@PREFIX@|$(PREFIX)|' broker/accelmux-setup.service.in \
-		> $(INSTALL_TO)/lib/systemd/system/accelmux-setup.service
+	@for u in accelmux-setup accelmuxd; do \
+		sed 's|@PREFIX@|$(PREFIX)|' broker/$$u.service.in \
+			> $(INSTALL_TO)/lib/systemd/system/$$u.service; done
+	@install -m 644 broker/accelmux.sysusers $(INSTALL_TO)/lib/sysusers.d/accelmux.conf
+	@install -m 644 broker/accelmux.tmpfiles $(INSTALL_TO)/lib/tmpfiles.d/accelmux.conf
+	@install -m 644 broker/accelmux.bash \
+		$(INSTALL_TO)/share/bash-completion/completions/accelmux
+	@for m in $(MAN); do install -m 644 $$m $(INSTALL_TO)/share/man/man$${m##*.}; done
 	@[ "$(DESTDIR)" ] || ldconfig 2>/dev/null || :
 
 uninstall:
 	@echo "  UNINSTALL $(INSTALL_TO)"
 	@rm -f $(addprefix $(INSTALL_TO)/,$(INSTALLED))
 	@for d in include/accelmux/uapi include/accelmux share/doc/accelmux lib/systemd/system \
-		lib/systemd; do \
+		lib/systemd lib/sysusers.d lib/tmpfiles.d share/bash-completion/completions \
+		share/bash-completion share/man/man1 share/man/man3 share/man/man5 \
+		share/man/man7 share/man/man8 share/man; do \
 		rmdir $(INSTALL_TO)/$$d 2>/dev/null || :; done
 	@[ "$(DESTDIR)" ] || ldconfig 2>/dev/null || :
 

@@ -59,6 +59,7 @@ static void stop_event(uv_async_t *async)
 	if (b->host.stopping)
 		return;
 	b->host.stopping = true;
+	notify_stopping();
 	server_stop(&b->server);
 	b->draining = b->n_nodes;
 	for (unsigned int i = 0; i < b->n_nodes; i++) {
@@ -282,6 +283,8 @@ int broker_open(struct broker **out, const struct config *cfg, const char *path,
 	}
 	for (unsigned int i = 0; i < b->n_nodes && !ret; i++)
 		ret = mux_start(&b->mux[i]);
+	if (!ret)
+		notify_watch(&b->notify, &b->loop, b->mux, b->n_nodes);
 	if (!ret && b->replay)
 		ret = replay_start(b->replay);
 	if (ret) {
@@ -298,6 +301,7 @@ err:
 
 void broker_run(struct broker *b)
 {
+	notify_ready();
 	uv_run(&b->loop, UV_RUN_DEFAULT);
 }
 
@@ -306,12 +310,16 @@ static void signal_event(uv_signal_t *handle, int signum)
 	struct broker *b = handle->data;
 	char err[512];
 
-	if (signum != SIGHUP)
+	if (signum != SIGHUP) {
 		broker_stop(b);
-	else if (broker_reload(b, err, sizeof(err)))
+		return;
+	}
+	notify_reloading();
+	if (broker_reload(b, err, sizeof(err)))
 		fprintf(stderr, "accelmuxd: nothing reloaded: %s\n", err);
 	else
 		fprintf(stderr, "accelmuxd: reloaded %s\n", b->path);
+	notify_ready();
 }
 
 void broker_watch_signals(struct broker *b)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * broker_state.h - what the broker consists of, for the three files that implement it:
- * broker.c (bring-up and shutdown), reload.c (changes while it runs), status.c (what it shows).
+ * broker_state.h - what the broker consists of, for the files that implement it: broker.c
+ * (bring-up and shutdown), reload.c and operate.c (changes while it runs), status.c (what it
+ * shows).
  *
  * Owner and thread: the control thread; what the mux threads own in it says so.
  */
@@ -11,6 +12,7 @@
 #include "grant.h"
 #include "kmod_link.h"
 #include "nodes.h"
+#include "notify.h"
 #include "server.h"
 
 #define BROKER_SIGNALS 3
@@ -45,10 +47,13 @@ struct broker {
 	struct grant_link grant_part[TENANT_NODES]; /* by node */
 	struct kmod_link kmod;
 	struct replay *replay;
+	struct notify notify;
 	struct dsa_watch *watch; /* NULL unless engine = dsa */
 
 	unsigned int policy; /* index in amux_policies[] */
 	uint64_t values[AMUX_POLICY_PARAMS];
+	/* Engines that an operator took out of use, by node and device: masks. */
+	uint64_t drained[TENANT_NODES][AMUX_POLICY_DEVS];
 	struct flow_stats scratch; /* sum over nodes for broker_tenant() */
 };
 

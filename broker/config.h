@@ -43,11 +43,16 @@ struct config_tenant {
 /* [broker] engine */
 enum config_engine { CONFIG_SOFT = 0, CONFIG_DSA };
 
+/* [broker] clients */
+enum config_clients { CONFIG_OWNER = 0, CONFIG_GROUP, CONFIG_ALL };
+
 struct config {
 	/* [broker] */
 	uint32_t engine;       /* enum config_engine */
 	char socket[108];      /* session socket */
 	char control[108];     /* control socket */
+	uint32_t clients;      /* enum config_clients: who may connect to the session socket */
+	bool system;	       /* config_system(): the host's broker, whoever runs it */
 	char metrics_addr[64]; /* "127.0.0.1:9437", "" : off */
 	char policy[32];
 	char kernel
@@ -77,6 +82,9 @@ struct config {
  * $XDG_RUNTIME_DIR/accelmux, else /tmp/accelmux-UID. */
 void config_default(struct config *cfg);
 
+/* The host's broker under a user of its own: after config_default(), sockets as for root. */
+void config_system(struct config *cfg);
+
 /*
  * Load @path over what @cfg holds.  -errno and one line in @err, "FILE:LINE: ...", for the
  * first thing that is wrong; @cfg is then of no use.  config_check() is the caller's next
@@ -90,6 +98,12 @@ int config_override(struct config *cfg, const char *assignment, char *err, size_
 
 /* Judge the whole: keys that contradict each other, tenants nobody can belong to. */
 int config_check(const struct config *cfg, char *err, size_t errlen);
+
+/* Set one of weight, reserve and limit of @t, as its section would.  -EINVAL and @err. */
+int config_tenant_set(struct config_tenant *t, const char *key, const char *value, char *err,
+		      size_t errlen);
+/* Do the limits of @t agree with each other?  -EINVAL and @err. */
+int config_tenant_judge(const struct config_tenant *t, char *err, size_t errlen);
 
 /* May a running broker go from @a to @b?  -EINVAL and the key that needs a restart. */
 int config_reloadable(const struct config *a, const struct config *b, char *err, size_t errlen);

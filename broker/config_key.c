@@ -38,6 +38,7 @@ struct key {
 static const struct key keys[] = {
 	{ "broker", "socket", KEY_PATH, FIELD(socket), false, 0, 0, 0 },
 	{ "broker", "control", KEY_PATH, FIELD(control), false, 0, 0, 0 },
+	{ "broker", "clients", KEY_OTHER, FIELD(clients), false, 0, 0, 0 },
 	{ "broker", "metrics", KEY_OTHER, FIELD(metrics_addr), false, 0, 0, 0 },
 	{ "broker", "policy", KEY_OTHER, FIELD(policy), true, 0, 0, 0 },
 	{ "broker", "engine", KEY_OTHER, FIELD(engine), false, 0, 0, 0 },
@@ -249,8 +250,12 @@ static int set_metrics(struct config *cfg, const char *value, char *err, size_t 
 static int key_other(const struct key *k, struct config *cfg, const char *value,
 		     const char *dir, char *err, size_t errlen)
 {
+	static const char *const clients[] = { "owner", "group", "all" };
 	static const char *const engines[] = { "soft", "dsa" };
 
+	if (!strcmp(k->name, "clients"))
+		return config_value_choice(value, clients, CONFIG_ALL + 1, &cfg->clients, err,
+					   errlen);
 	if (!strcmp(k->name, "engine"))
 		return config_value_choice(value, engines, 2, &cfg->engine, err, errlen);
 	if (!strcmp(k->name, "submit"))
@@ -406,6 +411,20 @@ int config_key_set(struct config *cfg, const char *section, const char *name, co
 			       : cfg->time_scale_given ? cfg->time_scale_given
 						       : CONFIG_MODEL_TIME_SCALE;
 	return 0;
+}
+
+int config_tenant_set(struct config_tenant *t, const char *key, const char *value, char *err,
+		      size_t errlen)
+{
+	const struct key *k = find_key(tenant_keys, N_TENANT_KEYS, "tenant", key);
+	char why[512];
+	int rc;
+
+	if (!k || !k->reload)
+		return config_fail(err, errlen, "[tenant %s] %s: not a key that can change",
+				   t->name, key);
+	rc = key_plain(k, t, value, why, sizeof(why));
+	return rc ? config_fail(err, errlen, "[tenant %s] %s = %s", t->name, key, why) : 0;
 }
 
 /* -------------------------------------------------------------------- reload */

@@ -27,6 +27,7 @@ enum mail_type {
 	MAIL_TENANT_SET,     /* arg: struct tenant_change */
 	MAIL_POLICY,	     /* arg: struct policy_change */
 	MAIL_TUNE,	     /* arg: struct mux_tuning */
+	MAIL_ENGINES,	     /* arg: struct engines_change */
 	MAIL_DRAIN,	     /* finish what has begun, pull no more; done when all is quiet */
 	MAIL_STOP,	     /* leave the thread */
 };

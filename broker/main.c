@@ -16,11 +16,14 @@
 #define OVERRIDES_MAX 64
 
 static const char usage[] =
-	"usage: accelmuxd [--config FILE] [--set SECTION.KEY=VALUE]... [--check] [--version]\n"
+	"usage: accelmuxd [--config FILE] [--set SECTION.KEY=VALUE]... [--system] [--check]\n"
+	"                 [--version]\n"
 	"\n"
 	"  --config FILE  INI file; without it " SYSTEM_CONFIG " for root, if there\n"
 	"                 is one, else the defaults\n"
 	"  --set ...      override one key, e.g. --set broker.policy=shared\n"
+	"  --system       be the host's broker, though not root: that file, sockets in\n"
+	"                 /run/accelmux, which every local user may connect to\n"
 	"  --check        judge the configuration and exit\n"
 	"\n"
 	"SIGTERM drains and exits, SIGHUP reloads the file.\n";
@@ -31,6 +34,7 @@ int main(int argc, char **argv)
 		{ "config", required_argument, NULL, 'c' },
 		{ "set", required_argument, NULL, 's' },
 		{ "check", no_argument, NULL, 'k' },
+		{ "system", no_argument, NULL, 'y' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' },
 		{ NULL, 0, NULL, 0 },
@@ -39,7 +43,7 @@ int main(int argc, char **argv)
 	const char *path = NULL, *set[OVERRIDES_MAX];
 	unsigned int n_set = 0;
 	char err[512] = "";
-	bool check = false;
+	bool check = false, host = false;
 	struct broker *b;
 	int opt, ret = 0;
 
@@ -60,6 +64,9 @@ int main(int argc, char **argv)
 		case 'k':
 			check = true;
 			break;
+		case 'y':
+			host = true;
+			break;
 		case 'h':
 			fputs(usage, stdout);
 			return 0;
@@ -76,10 +83,12 @@ int main(int argc, char **argv)
 			argv[optind]);
 		return 2;
 	}
-	if (!path && !geteuid() && !access(SYSTEM_CONFIG, F_OK))
+	if (!path && (!geteuid() || host) && !access(SYSTEM_CONFIG, F_OK))
 		path = SYSTEM_CONFIG;
 
 	config_default(&cfg);
+	if (host)
+		config_system(&cfg);
 	if (path)
 		ret = config_load(&cfg, path, err, sizeof(err));
 	for (unsigned int i = 0; i < n_set && !ret; i++)

@@ -209,6 +209,12 @@ void metrics_write_tenants(FILE *f, const struct snapshot *s)
 	tenant_gauge(f, s, "queues", "Queues now.", get_queues);
 	tenant_gauge(f, s, "memory_bytes", "Registered memory now.", get_memory);
 	tenant_gauge(f, s, "queued_bytes", "Waiting, not yet on an engine.", get_queued);
+	prom_family(f, "tenant_", "evictions_total", "counter",
+		    "Connections that an operator cut off.");
+	for (unsigned int t = 0; t < s->n_tenants; t++) {
+		prom_sample(f, "tenant_", "evictions_total", "tenant", s->tenants[t].name);
+		prom_count(f, s->tenants[t].evictions);
+	}
 	for (unsigned int i = 0; i < N_COUNTERS; i++) {
 		prom_family(f, "tenant_", counters[i].name, "counter", counters[i].help);
 		for (unsigned int t = 0; t < s->n_tenants; t++) {

@@ -29,6 +29,22 @@
 
 /* ---------------------------------------------------------------------- kernel */
 
+/* The plan without the engines that an operator has drained. */
+static const struct amux_plan *kernel_plan(struct mux *m)
+{
+	bool drained = false;
+
+	for (unsigned int d = 0; d < m->n_devices; d++)
+		drained |= m->sched.device[d].drained != 0;
+	if (!drained)
+		return &m->planner.plan;
+	m->granted = m->planner.plan;
+	for (unsigned int d = 0; d < m->n_devices; d++)
+		m->granted.share[d][AMUX_CLASS_KERNEL].engine_mask &=
+			~m->sched.device[d].drained;
+	return &m->granted;
+}
+
 static void kernel_grant(struct mux *m, uint64_t now)
 {
 	uint64_t loan[AMUX_POLICY_DEVS] = { 0 }, wait[AMUX_POLICY_DEVS] = { 0 };
@@ -45,7 +61,7 @@ static void kernel_grant(struct mux *m, uint64_t now)
 			loan[d] = rate - k->reserve_bps;
 		wait[d] = bytes_to_ns(m->sched.device[d].inflight_bytes, rate);
 	}
-	grant_write(m->kernel, &m->planner.plan, m->device, loan, wait, m->sched.model_cpu_bps,
+	grant_write(m->kernel, kernel_plan(m), m->device, loan, wait, m->sched.model_cpu_bps,
 		    now);
 }
 
@@ -258,6 +274,7 @@ static void mail_act(struct mux *m, struct mail *mail, uint64_t now)
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
 	struct policy_change *pc;
 	struct tenant_change *tc;
+	struct engines_change *ec;
 	struct mux_tuning *tune;
 	struct queue *q;
 	struct list *pos;
@@ -303,6 +320,12 @@ static void mail_act(struct mux *m, struct mail *mail, uint64_t now)
 		tune = container_of(mail, struct mux_tuning, mail);
 		m->spin_ns = tune->spin_ns;
 		m->epoch_ns = tune->epoch_ns;
+		break;
+	case MAIL_ENGINES:
+		ec = container_of(mail, struct engines_change, mail);
+		sched_drain(&m->sched, ec->device, ec->drained, now);
+		kernel_grant(m, now); /* at once, not at the next epoch's end */
+		m->force_epoch = true;
 		break;
 	case MAIL_DRAIN:
 		mux_drain(m, now);
@@ -459,7 +482,7 @@ static void mux_sleep(struct mux *m, uint64_t now)
 	if (!until || m->stop)
 		return; /* without spinning the mail that stops it comes just before */
 	if (m->kernel && !m->queues.draining && !sched_busy(&m->sched) && !m->kernel->idle)
-		grant_idle(m->kernel, &m->planner.plan, m->device, m->sched.model_cpu_bps, now);
+		grant_idle(m->kernel, kernel_plan(m), m->device, m->sched.model_cpu_bps, now);
 	if (!m->told && !sched_busy(&m->sched)) {
 		mux_tell(m, UINT_MAX, now);
 		m->told = true;

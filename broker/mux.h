@@ -36,6 +36,13 @@ struct tenant_change {
 	uint64_t reserve_bps, limit_bps;
 };
 
+/* MAIL_ENGINES */
+struct engines_change {
+	struct mail mail;
+	unsigned int device; /* index of the mux's */
+	uint64_t drained;    /* a mask: see sched_drain() */
+};
+
 /* MAIL_TUNE */
 struct mux_tuning {
 	struct mail mail;
@@ -74,6 +81,7 @@ struct mux {
 	pthread_t thread;
 	bool started;
 	struct amux_view view; /* scratch for plan_epoch() */
+	struct amux_plan granted; /* scratch for kernel_plan() */
 };
 
 /* @dev: @n opened devices of @node; @kernel may be NULL.  Copies what it needs of @cfg. */

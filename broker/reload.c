@@ -117,6 +117,8 @@ int broker_reload(struct broker *b, char *err, size_t errlen)
 	if (!cfg)
 		return -ENOMEM;
 	config_default(cfg);
+	if (b->cfg.system)
+		config_system(cfg);
 	ret = config_load(cfg, b->path, err, errlen);
 	for (unsigned int i = 0; i < b->n_set && !ret; i++)
 		ret = config_override(cfg, b->set[i], err, errlen);

@@ -11,6 +11,7 @@
 
 #include "../client/abi.h"
 #include "clock.h"
+#include "report_json.h"
 
 #define PAGE_BYTES 4096
 
@@ -38,19 +39,6 @@ const char *const report_reasons[AMUX_REASON_COUNT] = {
 	[AMUX_REASON_LONGTERM_PIN] = "longterm_pin",
 	[AMUX_REASON_DEMOTION] = "demotion",
 	[AMUX_REASON_DAMON] = "damon",
-};
-
-const char *const report_wqs[ENGINE_WQS] = {
-	[ENGINE_WQ_KERNEL] = "kernel",
-	[ENGINE_WQ_USER] = "user",
-};
-
-/* To operators an engine is up or down; why it is not up yet tells who has to act. */
-const char *const report_health[ENGINE_EMPTY + 1] = {
-	[ENGINE_UP] = "up",
-	[ENGINE_LOST] = "down, not proved quiet",
-	[ENGINE_QUIET] = "down, work being redone",
-	[ENGINE_EMPTY] = "down",
 };
 
 static const char *const class_names[AMUX_CLASSES] = {
@@ -150,11 +138,6 @@ void report_users(struct broker *b, struct flow_stats *out)
 
 /* -------------------------------------------------------------------- pieces */
 
-static json_int_t num(uint64_t v)
-{
-	return v > INT64_MAX ? INT64_MAX : (json_int_t)v;
-}
-
 static json_int_t counter(const uint64_t *p)
 {
 	return num(stat_read(p));
@@ -179,22 +162,6 @@ static json_t *text(const char *s)
 		if (*p & 0x80)
 			*p = '?';
 	return json_string(clean);
-}
-
-static json_t *ratio(uint64_t a, uint64_t b)
-{
-	return b ? json_real((double)a / (double)b) : json_null();
-}
-
-/* Append to an array, which is consumed if that fails. */
-static json_t *append(json_t *array, json_t *item)
-{
-	if (array && !json_array_append_new(array, item))
-		return array;
-	if (!array)
-		json_decref(item);
-	json_decref(array);
-	return NULL;
 }
 
 /* [[upper edge in ns, count], ...] of the buckets that hold something: two of them subtracted
@@ -376,80 +343,9 @@ static json_t *nodes_json(struct broker *b)
 	return a;
 }
 
-/* {"0x03": n, ...}: errors and page faults by the status of their records */
-static json_t *statuses_json(const struct engine_stats *s)
-{
-	json_t *o = json_object();
-	char name[8];
-
-	for (unsigned int i = 0; o && i < ENGINE_STATUSES; i++) {
-		if (!s->status[i])
-			continue;
-		snprintf(name, sizeof(name), "0x%02x", i);
-		if (json_object_set_new(o, name, json_integer(num(s->status[i])))) {
-			json_decref(o);
-			return NULL;
-		}
-	}
-	return o;
-}
-
-static json_t *engine_json(const struct status_device *d, unsigned int i, uint64_t uptime)
-{
-	const struct status_outage *so = &d->outages[i];
-	const struct engine_stats *s = &d->engines[i];
-	const struct device *dev = d->dev;
-	json_t *wqs = json_array();
-
-	for (unsigned int w = dev->caps & DEVICE_CAP_USER ? ENGINE_WQ_USER : 0; w < ENGINE_WQS;
-	     w++)
-		wqs = append(wqs, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "wq",
-					    report_wqs[w], "entries", num(dev->wq_size[w]),
-					    "priority", num(dev->wq_priority[w]), "descriptors",
-					    num(s->descriptors[w]), "bytes", num(s->bytes[w]),
-					    "full", num(s->full[w])));
-	return json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:o, s:I, s:o}",
-			 "engine", num(i), "state", report_health[so->health], "losses",
-			 num(so->losses), "redone", num(so->redone), "failed", num(so->failed),
-			 "busy_ns", num(s->busy_ns), "utilisation", ratio(s->busy_ns, uptime),
-			 "errors", num(s->errors), "partial", num(s->partial), "statuses",
-			 statuses_json(s), "cpu_ns", num(s->cpu_ns), "wqs", wqs);
-}
-
-static json_t *device_json(const struct status_device *d, uint64_t uptime)
-{
-	const struct device *dev = d->dev;
-	json_t *engines = json_array();
-
-	for (unsigned int i = 0; i < dev->engines; i++)
-		engines = append(engines, engine_json(d, i, uptime));
-	return json_pack("{s:s, s:s, s:i, s:b, s:b, s:I, s:I, s:I, s:I, s:{s:I, s:I}, s:o}",
-			 "name", dev->name, "engine", d->engine, "node", dev->node, "modelled",
-			 (int)!!(dev->caps & DEVICE_CAP_MODEL), "cpu",
-			 (int)!!(dev->caps & DEVICE_CAP_CPU), "rate_bps", num(dev->rate_bps),
-			 "engine_bps", num(dev->engine_bps), "desc_ns", num(dev->desc_ns),
-			 "max_xfer_bytes", num(dev->max_xfer), "inflight_bytes", "kernel",
-			 num(d->inflight_bytes[AMUX_CLASS_KERNEL]), "user",
-			 num(d->inflight_bytes[AMUX_CLASS_USER]), "engines", engines);
-}
-
 static uint64_t uptime_ns(struct broker *b)
 {
 	return clock_ns() - broker_start_ns(b);
-}
-
-static json_t *devices_json(struct broker *b, uint64_t uptime)
-{
-	struct status_node node;
-	unsigned int n = broker_node(b, UINT32_MAX, &node);
-	json_t *a = json_array();
-
-	for (unsigned int i = 0; i < n; i++) {
-		broker_node(b, i, &node);
-		for (unsigned int d = 0; d < node.n_devices; d++)
-			a = append(a, device_json(&node.devices[d], uptime));
-	}
-	return a;
 }
 
 /* ------------------------------------------------------------------ policies */
@@ -543,7 +439,7 @@ json_t *report_status(struct broker *b)
 			 num(broker_connections(b)), "tenants",
 			 num(broker_tenant(b, UINT32_MAX, &tenant)), "rejected",
 			 num(broker_rejected(b)), "classes", classes_json(b), "nodes",
-			 nodes_json(b), "devices", devices_json(b, uptime));
+			 nodes_json(b), "devices", report_device_list(b, uptime));
 }
 
 /* Whole 64-bit words, which JSON integers are not. */
@@ -566,13 +462,15 @@ json_t *report_tenants(struct broker *b)
 		broker_tenant(b, i, &t);
 		a = append(
 			a,
-			merge(json_pack("{s:I, s:o, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I}",
-					"id", num(t.id), "name", text(t.name), "weight",
-					num(t.weight), "reserve_bps", num(t.reserve_bps),
-					"limit_bps", limit(t.limit_bps), "connections",
-					num(t.connections), "queues", num(t.queues), "regions",
-					num(t.regions), "region_bytes", num(t.region_bytes),
-					"queued_bytes", num(t.queued_bytes)),
+			merge(json_pack(
+				      "{s:I, s:o, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I}",
+				      "id", num(t.id), "name", text(t.name), "weight",
+				      num(t.weight), "reserve_bps", num(t.reserve_bps),
+				      "limit_bps", limit(t.limit_bps), "connections",
+				      num(t.connections), "queues", num(t.queues), "regions",
+				      num(t.regions), "region_bytes", num(t.region_bytes),
+				      "queued_bytes", num(t.queued_bytes), "evictions",
+				      num(t.evictions)),
 			      merge(ledger_json(t.stats), flow_json(t.stats))));
 	}
 	return json_pack("{s:o}", "tenants", a);
@@ -583,5 +481,5 @@ json_t *report_devices(struct broker *b)
 	uint64_t uptime = uptime_ns(b);
 
 	return json_pack("{s:I, s:o}", "uptime_ns", num(uptime), "devices",
-			 devices_json(b, uptime));
+			 report_device_list(b, uptime));
 }

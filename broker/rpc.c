@@ -10,25 +10,9 @@
 #include <string.h>
 
 #include "report.h"
+#include "rpc_method.h"
 
-/* What the JSON-RPC 2.0 specification calls these. */
-#define RPC_PARSE_ERROR	     -32700
-#define RPC_INVALID_REQUEST  -32600
-#define RPC_METHOD_NOT_FOUND -32601
-#define RPC_INVALID_PARAMS   -32602
-#define RPC_INTERNAL_ERROR   -32603
-
-struct rpc_error {
-	int code;
-	char text[512];
-};
-
-/* @params: an object, or NULL if there were none.  The result is a new reference, or NULL
- * with @e set; NULL and e->code 0 mean out of memory. */
-typedef json_t *(*rpc_method)(struct broker *b, const json_t *params, struct rpc_error *e);
-
-__attribute__((format(printf, 3, 4))) static json_t *refuse(struct rpc_error *e, int code,
-							    const char *fmt, ...)
+json_t *rpc_refuse(struct rpc_error *e, int code, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -101,13 +85,13 @@ static int overlay(const struct amux_policy_ops *ops, uint64_t *values, json_t *
 			text = number;
 		}
 		if (!text) {
-			refuse(e, RPC_INVALID_PARAMS,
-			       "policy %s: %.64s: expected a string or an integer", ops->name,
-			       key);
+			rpc_refuse(e, RPC_INVALID_PARAMS,
+				   "policy %s: %.64s: expected a string or an integer",
+				   ops->name, key);
 			return -1;
 		}
 		if (policy_set_param(ops, values, key, text, why, sizeof(why))) {
-			refuse(e, RPC_INVALID_PARAMS, "%s", why);
+			rpc_refuse(e, RPC_INVALID_PARAMS, "%s", why);
 			return -1;
 		}
 	}
@@ -124,10 +108,11 @@ static json_t *do_policy_set(struct broker *b, const json_t *params, struct rpc_
 	int i;
 
 	if (!name)
-		return refuse(e, RPC_INVALID_PARAMS, "policy.set: expected \"name\", a string");
+		return rpc_refuse(e, RPC_INVALID_PARAMS,
+				  "policy.set: expected \"name\", a string");
 	if (given && !json_is_object(given))
-		return refuse(e, RPC_INVALID_PARAMS,
-			      "policy.set: expected \"params\" to be an object");
+		return rpc_refuse(e, RPC_INVALID_PARAMS,
+				  "policy.set: expected \"params\" to be an object");
 	i = config_policy_index(name);
 	if (i < 0) {
 		size_t n = (size_t)snprintf(why, sizeof(why), "expected one of:");
@@ -135,7 +120,7 @@ static json_t *do_policy_set(struct broker *b, const json_t *params, struct rpc_
 		for (unsigned int p = 0; amux_policies[p] && n < sizeof(why); p++)
 			n += (size_t)snprintf(why + n, sizeof(why) - n, "%s %s", p ? "," : "",
 					      amux_policies[p]->name);
-		return refuse(e, RPC_INVALID_PARAMS, "policy '%.64s': %s", name, why);
+		return rpc_refuse(e, RPC_INVALID_PARAMS, "policy '%.64s': %s", name, why);
 	}
 	ops = amux_policies[i];
 	/* What is not given is as configured, not as last set: a command says it all. */
@@ -143,21 +128,25 @@ static json_t *do_policy_set(struct broker *b, const json_t *params, struct rpc_
 	if (given && overlay(ops, values, given, e))
 		return NULL;
 	if (policy_check(ops, values, why, sizeof(why)))
-		return refuse(e, RPC_INVALID_PARAMS, "%s", why);
+		return rpc_refuse(e, RPC_INVALID_PARAMS, "%s", why);
 	if (broker_set_policy(b, ops, values))
-		return refuse(e, RPC_INTERNAL_ERROR, "policy %s: out of memory", ops->name);
+		return rpc_refuse(e, RPC_INTERNAL_ERROR, "policy %s: out of memory", ops->name);
 	return report_policy(b);
 }
 
 static const struct {
 	const char *name;
 	rpc_method call;
-	const char *params[3]; /* known ones */
+	const char *params[5]; /* known ones */
 } methods[] = {
 	{ "version", do_version, { NULL } },
 	{ "status", do_status, { NULL } },
 	{ "tenants", do_tenants, { NULL } },
+	{ "tenants.set", rpc_tenants_set, { "name", "weight", "reserve", "limit", NULL } },
+	{ "tenants.evict", rpc_tenants_evict, { "name", "reason", NULL } },
 	{ "devices", do_devices, { NULL } },
+	{ "devices.drain", rpc_devices_drain, { "device", "engine", NULL } },
+	{ "devices.resume", rpc_devices_resume, { "device", "engine", NULL } },
 	{ "policy.list", do_policy_list, { NULL } },
 	{ "policy.get", do_policy_get, { NULL } },
 	{ "policy.set", do_policy_set, { "name", "params", NULL } },
@@ -189,16 +178,17 @@ static json_t *call(struct broker *b, const char *name, json_t *params, struct r
 	for (m = 0; m < N_METHODS && strcmp(methods[m].name, name); m++)
 		;
 	if (m == N_METHODS)
-		return refuse(e, RPC_METHOD_NOT_FOUND, "method '%.64s': not known", name);
+		return rpc_refuse(e, RPC_METHOD_NOT_FOUND, "method '%.64s': not known", name);
 	if (params && json_array_size(params))
-		return refuse(e, RPC_INVALID_PARAMS, "%s: expected parameters by name", name);
+		return rpc_refuse(e, RPC_INVALID_PARAMS, "%s: expected parameters by name",
+				  name);
 	json_object_foreach(params, key, value)
 	{
 		for (p = 0; methods[m].params[p] && strcmp(methods[m].params[p], key); p++)
 			;
 		if (!methods[m].params[p])
-			return refuse(e, RPC_INVALID_PARAMS, "%s: unknown parameter '%.64s'",
-				      name, key);
+			return rpc_refuse(e, RPC_INVALID_PARAMS,
+					  "%s: unknown parameter '%.64s'", name, key);
 	}
 	return methods[m].call(b, json_is_object(params) ? params : NULL, e);
 }

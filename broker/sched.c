@@ -72,11 +72,13 @@ static struct sched_engine *engine_pick(struct sched *s, uint64_t now, unsigned 
 		struct sched_device *sd = &s->device[d];
 		const struct amux_plan_share *sh = share_of(s, d);
 		uint32_t slots = sd->dev->wq_size[ENGINE_WQ_USER];
-		uint64_t mask = s->finishing ? UINT64_MAX : sh->engine_mask;
+		uint64_t mask = users_mask(s, d);
 		uint64_t most = s->plan->chunk_bytes;
 
 		if (most < sd->min_cost)
 			most = sd->min_cost;
+		if (s->finishing)
+			mask = s->on_drained ? UINT64_MAX : ~sd->drained;
 		if (!sd->user_bps && !s->finishing)
 			continue;
 		if (sd->user_bps && sd->user_bps != AMUX_BPS_MAX && sd->user_tag > now) {
@@ -119,8 +121,8 @@ static void chunk_leave(struct sched *s, struct chunk *c)
 	struct sched_tenant *t = c->req->flow->tenant;
 
 	list_del(&c->link);
-	se->inflight_bytes -= c->cost;
-	se->inflight_chunks--;
+	gauge_sub(&se->inflight_bytes, c->cost);
+	gauge_sub(&se->inflight_chunks, 1);
 	sd->inflight_chunks--;
 	gauge_sub(&sd->inflight_bytes, c->cost);
 	s->inflight_bytes -= c->cost;
@@ -199,8 +201,8 @@ static void chunk_issue(struct sched *s, struct sched_engine *se, unsigned int d
 	/* in flight */
 	list_del(&c->link);
 	list_add_tail(&se->inflight, &c->link);
-	se->inflight_bytes += c->cost;
-	se->inflight_chunks++;
+	gauge_add(&se->inflight_bytes, c->cost);
+	gauge_add(&se->inflight_chunks, 1);
 	sd->inflight_chunks++;
 	gauge_add(&sd->inflight_bytes, c->cost);
 	s->inflight_bytes += c->cost;
@@ -414,11 +416,13 @@ void sched_cancel(struct sched *s, struct flow *f, uint64_t now)
 	flow_deactivate(s, f);
 }
 
-static bool sched_is_up(const struct sched *s)
+/* @drained: drained engines count, too. */
+static bool sched_is_up(const struct sched *s, bool drained)
 {
 	for (unsigned int d = 0; d < s->n_devices; d++)
 		for (unsigned int e = 0; e < s->device[d].dev->engines; e++)
-			if (device_engine_up(s->device[d].dev, e))
+			if (device_engine_up(s->device[d].dev, e) &&
+			    (drained || !(s->device[d].drained & (1ull << e))))
 				return true;
 	return false;
 }
@@ -435,7 +439,7 @@ static bool sched_can_redo(const struct sched *s)
 static void sched_evict(struct sched *s, uint64_t now)
 {
 	struct list *tp, *tt, *fp, *ft, *rp, *rt;
-	bool up = sched_is_up(s) || s->by_cpu;
+	bool up = sched_is_up(s, true) || s->by_cpu;
 
 	list_for_each_safe(tp, tt, &s->active) {
 		struct sched_tenant *t = container_of(tp, struct sched_tenant, link);
@@ -467,12 +471,19 @@ static void sched_evict(struct sched *s, uint64_t now)
 void sched_replan(struct sched *s, uint64_t now)
 {
 	sched_rates_set(s, now);
-	s->finishing = s->by_cpu = false;
+	s->finishing = s->by_cpu = s->on_drained = false;
 	if (sched_has_engine(s))
 		return;
-	s->by_cpu = !sched_is_up(s) && sched_can_redo(s);
+	s->by_cpu = !sched_is_up(s, true) && sched_can_redo(s);
+	s->on_drained = !sched_is_up(s, false);
 	sched_evict(s, now);
 	s->finishing = true;
+}
+
+void sched_drain(struct sched *s, unsigned int d, uint64_t drained, uint64_t now)
+{
+	stat_set(&s->device[d].drained, drained);
+	sched_replan(s, now);
 }
 
 void sched_kernel_active(struct sched *s, unsigned int d, bool active, uint64_t now)

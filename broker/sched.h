@@ -57,8 +57,7 @@ struct flow {
 
 struct sched_engine {
 	struct list inflight; /* chunks, in order of submission */
-	uint64_t inflight_bytes;
-	uint32_t inflight_chunks;
+	uint64_t inflight_bytes, inflight_chunks; /* shown by the control thread */
 	uint64_t losses; /* times that it was lost, see enum engine_health */
 	uint64_t redone; /* chunks that a CPU did because of that */
 	uint64_t failed; /* chunks that failed because of that */
@@ -68,6 +67,7 @@ struct sched_device {
 	struct device *dev;
 	struct sched_engine engine[ENGINE_MAX];
 	uint32_t min_cost; /* of a chunk: what an engine moves in desc_ns, bytes */
+	uint64_t drained;  /* engines that an operator took out of use, a mask; shown, too */
 	uint64_t inflight_bytes;
 	uint64_t user_bps; /* what the user class may use now; AMUX_BPS_MAX: unpaced */
 	uint64_t burst_ns; /* how far a tag may lag behind: what a late poll catches up */
@@ -106,6 +106,7 @@ struct sched {
 	bool cpu_only;		/* every engine is a CPU that the broker was not given */
 	bool finishing; /* the plan grants users nothing, but some requests have begun */
 	bool by_cpu;	/* ... and no engine is up to finish them: this thread does */
+	bool on_drained; /* ... or drained ones do, as no other is up */
 	struct mux_stats *mux;
 	struct flow_stats users; /* the class: sum over tenants, gone ones included */
 	uint64_t epoch_arrived, arrived_bytes; /* class */
@@ -141,7 +142,7 @@ static inline bool sched_busy(const struct sched *s)
 int sched_admit(const struct sched *s, const struct sched_tenant *t, uint16_t flags,
 		uint64_t bytes, uint64_t cpu_backlog);
 
-/* Is any engine up and granted to users? */
+/* Is any engine up, granted to users and not drained? */
 bool sched_has_engine(const struct sched *s);
 
 /*
@@ -190,6 +191,13 @@ void sched_cancel(struct sched *s, struct flow *f, uint64_t now);
  * is up this thread does it, where a device lets it (engine_ops.redo), else they fail with -EIO.
  */
 void sched_replan(struct sched *s, uint64_t now);
+
+/*
+ * Engines @drained of device @d are out of use until they are in no such mask: no new chunk goes
+ * there, unless no other engine is up to finish requests that have begun.  Includes
+ * sched_replan().
+ */
+void sched_drain(struct sched *s, unsigned int d, uint64_t drained, uint64_t now);
 
 /* The kernel class became active or idle on device @d; includes sched_replan(). */
 void sched_kernel_active(struct sched *s, unsigned int d, bool active, uint64_t now);

@@ -21,7 +21,7 @@ static uint64_t user_rate(const struct sched *s, unsigned int d)
 	const struct amux_plan_share *kernel = &s->plan->share[d][AMUX_CLASS_KERNEL];
 	uint64_t rate = s->device[d].dev->rate_bps, left = rate;
 
-	if (!user->engine_mask)
+	if (!users_mask(s, d))
 		return 0;
 	if (!kernel->lend || s->device[d].kernel_active)
 		left = kernel->reserve_bps < rate ? rate - kernel->reserve_bps : 0;
@@ -67,8 +67,7 @@ bool sched_has_engine(const struct sched *s)
 		if (!sd->user_bps)
 			continue;
 		for (unsigned int e = 0; e < sd->dev->engines; e++)
-			if ((share_of(s, d)->engine_mask & (1ull << e)) &&
-			    device_engine_up(sd->dev, e))
+			if ((users_mask(s, d) & (1ull << e)) && device_engine_up(sd->dev, e))
 				return true;
 	}
 	return false;
@@ -81,8 +80,7 @@ static uint64_t class_bps(const struct sched *s)
 
 	for (unsigned int d = 0; d < s->n_devices; d++) {
 		const struct sched_device *sd = &s->device[d];
-		unsigned int engines =
-			(unsigned int)__builtin_popcountll(share_of(s, d)->engine_mask);
+		unsigned int engines = (unsigned int)__builtin_popcountll(users_mask(s, d));
 		uint64_t bps = sd->dev->engine_bps * engines;
 
 		if (bps > sd->dev->rate_bps)

@@ -87,6 +87,9 @@ static void server_accept(uv_poll_t *poll, int status, int events)
 int server_open(struct server *s, uv_loop_t *loop, struct conn_host *host, const char *path,
 		char *err, size_t errlen)
 {
+	static const mode_t modes[] = {
+		[CONFIG_OWNER] = 0600, [CONFIG_GROUP] = 0660, [CONFIG_ALL] = 0666
+	};
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	int ret;
 
@@ -105,7 +108,7 @@ int server_open(struct server *s, uv_loop_t *loop, struct conn_host *host, const
 	unlink(path); /* a dead broker's: we hold the lock */
 	s->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (s->fd < 0 || bind(s->fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ||
-	    chmod(path, geteuid() ? 0600 : 0666) < 0 || listen(s->fd, 128) < 0) {
+	    chmod(path, modes[host->cfg->clients]) < 0 || listen(s->fd, 128) < 0) {
 		ret = -errno;
 		snprintf(err, errlen, "%s: cannot listen: %s", path, strerror(-ret));
 		goto err_sock;

@@ -24,6 +24,7 @@ struct status_tenant {
 	uint32_t connections, queues, regions;
 	uint64_t region_bytes;
 	uint64_t queued_bytes;
+	uint64_t evictions;		/* connections that an operator cut off */
 	const struct flow_stats *stats; /* all nodes; valid until the next broker_tenant() */
 };
 
@@ -35,6 +36,11 @@ struct status_device {
 		enum engine_health health;
 		uint64_t losses, redone, failed; /* see struct sched_engine */
 	} outages[ENGINE_MAX];
+	struct status_use {
+		bool drained; /* by an operator */
+		bool granted[AMUX_CLASSES];
+		uint64_t inflight_bytes, inflight; /* of users: bytes charged, descriptors */
+	} use[ENGINE_MAX];
 	uint64_t inflight_bytes[AMUX_CLASSES];
 };
 
@@ -68,6 +74,26 @@ const char *broker_kernel_trace(struct broker *b);
 
 /* Policy in the config's or the last `policy set`'s sense, and its parameter values. */
 const struct amux_policy_ops *broker_policy(struct broker *b, const uint64_t **values);
+
+/*
+ * What an operator may change of tenants and engines, until the next restart or, of tenants, a
+ * reload: operate.c.  Each returns 0, or -errno and one line in @err.
+ */
+struct operate_limits {
+	const char *weight, *reserve, *limit; /* as in the configuration; NULL: stays */
+};
+
+int broker_tenant_set(struct broker *b, const char *name, const struct operate_limits *to,
+		      char *err, size_t errlen);
+/* Cut off every connection of tenant @name; @reason (may be NULL) is logged.  @n: how many. */
+int broker_tenant_evict(struct broker *b, const char *name, const char *reason, unsigned int *n,
+			char *err, size_t errlen);
+/*
+ * Take @engine of device @name (-1: all of them) out of use, or back.  It is drained once
+ * broker_node() says so and that nothing is in flight.
+ */
+int broker_drain(struct broker *b, const char *name, int engine, bool drain, char *err,
+		 size_t errlen);
 
 /* Switch policy on every node: effective at each node's next epoch.  0 or -ENOMEM. */
 int broker_set_policy(struct broker *b, const struct amux_policy_ops *ops,

@@ -24,6 +24,7 @@ struct tenant {
 	uint64_t reserve_bps, limit_bps;
 	uint32_t connections, queues, regions;
 	uint64_t region_bytes;
+	uint64_t evictions; /* connections that an operator cut off */
 	struct sched_tenant node[TENANT_NODES];
 };
 

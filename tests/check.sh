@@ -8,11 +8,12 @@
 #	integration  tests/run.sh: plain and asan
 #	examples     against a running broker
 #	install      install, use what is installed, uninstall
+#	man          the manual pages: nothing is missing, and they are well-formed
 #	lab          tests/lab: the kernel module in QEMU guests with stock kernels, where the lab
 #		     can be had; AMUX_LAB=require: it must be had, AMUX_LAB=no: never
 #
 # With NAMEs only those run, in the build at hand: a unit test (soft or test_soft), an
-# integration test, examples, install, lab.
+# integration test, examples, install, man, lab.
 #
 # From make: O (build directory), CC, SAN, MAKE.  Logs are in O/check; nothing else is left.
 set -u
@@ -129,6 +130,17 @@ install_test()
 	fi
 }
 
+man_test()
+{
+	if tests/man.sh "$O" >"$logs/man" 2>&1 </dev/null; then
+		said=$(tail -n 1 "$logs/man")
+		echo "  ok    man: $said"
+		counts="$counts; man: $said"
+	else
+		fail man "$logs/man"
+	fi
+}
+
 # One line per test and kernel, as lab.sh says it
 lab()
 {
@@ -181,6 +193,7 @@ if [ $# -gt 0 ]; then
 		case $name in
 		examples) found=yes && examples ;;
 		install) found=yes && install_test ;;
+		man) found=yes && man_test ;;
 		lab) found=yes && lab ;;
 		esac
 		if [ -e "tests/unit/test_$short.c" ]; then
@@ -192,7 +205,7 @@ if [ $# -gt 0 ]; then
 			integration "$kind" "$O" "test_$short"
 		fi
 		if [ ! "$found" ]; then
-			echo "check: '$name': expected examples, install, lab, or the NAME of a" \
+			echo "check: '$name': expected examples, install, man, lab, or the NAME of a" \
 				"tests/unit/test_NAME.c or tests/integration/test_NAME.c" >&2
 			exit 2
 		fi
@@ -212,6 +225,7 @@ unit plain "$O" "" tests/unit/test_*.c
 integration plain "$O"
 examples
 install_test
+man_test
 unit asan "$O-asan" "" tests/unit/test_*.c
 integration asan "$O-asan"
 # shellcheck disable=SC2046 # names without blanks

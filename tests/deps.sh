@@ -33,7 +33,14 @@ table()
 	run	libmicrohttpd-dev	pc:libmicrohttpd	HTTP of the metrics
 	run	libinih-dev	pc:inih	configuration file
 	run	libnuma-dev	pc:numa	NUMA nodes
+	run	libncurses-dev	pc:ncurses	accelmux top
+	run	libsystemd-dev	pc:libsystemd	tells systemd that the broker is ready, and lives
 	run	libaccel-config-dev	pc:libaccel-config	configures DSA devices
+	run	scdoc	cmd:scdoc	manual pages
+	check	bash	cmd:bash	completion
+	check	man-db	cmd:man	judges the manual pages
+	check	mandoc	cmd:mandoc	judges them, too
+	check	systemd	cmd:systemd-analyze	judges the broker's unit
 	check	check	pc:check	unit tests
 	check	clang	cmd:clang	second compiler: both must build without a warning
 	check	prometheus	cmd:promtool	promtool judges the metrics

@@ -6,6 +6,7 @@
 #ifndef TESTS_FAKE_BROKER_H
 #define TESTS_FAKE_BROKER_H
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -134,6 +135,35 @@ const struct amux_policy_ops *broker_policy(struct broker *b, const uint64_t **v
 {
 	*values = b->values;
 	return b->ops;
+}
+
+int broker_tenant_set(struct broker *b, const char *name, const struct operate_limits *to,
+		      char *err, size_t errlen)
+{
+	(void)b;
+	(void)to;
+	snprintf(err, errlen, "tenant '%s': not here", name);
+	return -ENOENT;
+}
+
+int broker_tenant_evict(struct broker *b, const char *name, const char *reason, unsigned int *n,
+			char *err, size_t errlen)
+{
+	(void)b;
+	(void)reason;
+	*n = 0;
+	snprintf(err, errlen, "tenant '%s': not here", name);
+	return -ENOENT;
+}
+
+int broker_drain(struct broker *b, const char *name, int engine, bool drain, char *err,
+		 size_t errlen)
+{
+	(void)b;
+	(void)engine;
+	(void)drain;
+	snprintf(err, errlen, "device '%s': not here", name);
+	return -ENOENT;
 }
 
 int broker_set_policy(struct broker *b, const struct amux_policy_ops *ops,
