@@ -60,7 +60,8 @@ BENCH_SRC    := $(sort $(wildcard tests/bench/*.c))
 TESTLIB_SRC  := $(sort $(wildcard tests/lib/*.c))
 
 obj = $(patsubst %.c,$(O)/%.o,$(1))
-PUBLIC := $(O)/include/accelmux/accelmux.h $(O)/include/accelmux/abi.h
+PUBLIC := $(O)/include/accelmux/accelmux.h $(O)/include/accelmux/abi.h \
+          $(O)/include/accelmux/policy.h
 
 BROKER_CF = $(shell pkg-config --cflags $(PKGS_BROKER))
 BROKER_LD = $(shell pkg-config --libs $(PKGS_BROKER))
@@ -87,6 +88,10 @@ all: $(BIN) $(LIBS) $(EXAMPLES) $(MAN)
 tests: all $(UNITS) $(INTEGS) $(DEMO) $(BENCH)
 
 $(O)/include/accelmux/%.h: client/%.h
+	@mkdir -p $(@D)
+	@cp $< $@
+
+$(O)/include/accelmux/%.h: policies/%.h
 	@mkdir -p $(@D)
 	@cp $< $@
 
@@ -214,6 +219,7 @@ check-kernel-debug: all
 INSTALLED := bin/accelmux sbin/accelmuxd lib/libaccelmux.a lib/libaccelmux.so.$(VERSION) \
 	     lib/libaccelmux.so.$(SOMAJOR) lib/libaccelmux.so lib/pkgconfig/accelmux.pc \
 	     include/accelmux/accelmux.h include/accelmux/abi.h include/accelmux/uapi/accelmux.h \
+	     include/accelmux/policy.h \
 	     share/doc/accelmux/accelmux.conf lib/systemd/system/accelmux-setup.service \
 	     lib/systemd/system/accelmuxd.service lib/sysusers.d/accelmux.conf \
 	     lib/tmpfiles.d/accelmux.conf share/bash-completion/completions/accelmux \
@@ -230,7 +236,7 @@ install: all
 	@ln -sf libaccelmux.so.$(VERSION) $(INSTALL_TO)/lib/libaccelmux.so
 	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' client/accelmux.pc.in \
 		> $(INSTALL_TO)/lib/pkgconfig/accelmux.pc
-	@install -m 644 client/accelmux.h client/abi.h $(INSTALL_TO)/include/accelmux
+	@install -m 644 client/accelmux.h client/abi.h policies/policy.h $(INSTALL_TO)/include/accelmux
 	@install -m 644 kmod/uapi/accelmux.h $(INSTALL_TO)/include/accelmux/uapi
 	@install -m 644 docs/accelmux.conf $(INSTALL_TO)/share/doc/accelmux
 	@for u in accelmux-setup accelmuxd; do \

@@ -216,11 +216,14 @@ int broker_open(struct broker **out, const struct config *cfg, const char *path,
 		return -ENOMEM;
 	b->cfg = *cfg;
 	b->start_ns = clock_ns();
-	b->policy = policy < 0 ? 0 : (unsigned int)policy;
-	memcpy(b->values, cfg->policy_values[b->policy], sizeof(b->values));
+	if (policy < 0)
+		policy = config_policy_index("partitioned"); /* until the plug-in is loaded */
+	b->policy = amux_policies[policy];
+	memcpy(b->values, cfg->policy_values[policy], sizeof(b->values));
 	snprintf(b->path, sizeof(b->path), "%s", path ? path : "");
 	list_init(&b->host.tenants);
 	list_init(&b->host.conns);
+	list_init(&b->plugins);
 	b->host.cfg = &b->cfg;
 	b->host.closed = broker_unwind;
 	b->host.pidfd = -1;
@@ -261,6 +264,7 @@ int broker_open(struct broker **out, const struct config *cfg, const char *path,
 	ret = muxes_open(b, err, errlen);
 	if (ret)
 		goto err;
+	switch_init(b);
 	ret = watch_open(b, err, errlen);
 	if (ret)
 		goto err;
@@ -291,6 +295,9 @@ int broker_open(struct broker **out, const struct config *cfg, const char *path,
 		snprintf(err, errlen, "cannot start a thread: %s", strerror(-ret));
 		goto err;
 	}
+	ret = switch_start(b, err, errlen);
+	if (ret)
+		goto err;
 	*out = b;
 	return 0;
 
@@ -358,6 +365,7 @@ void broker_close(struct broker *b)
 		mux_close(&b->mux[i]);
 	while ((mail = mailbox_take(&b->outbox)))
 		mail->done(mail); /* changes that were asked for in the last moment */
+	switch_stop(b);
 	if (b->replay)
 		replay_close(b->replay);
 	dsa_watch_stop(b->watch);

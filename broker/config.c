@@ -62,6 +62,9 @@ void config_default(struct config *cfg)
 	cfg->clients = geteuid() ? CONFIG_OWNER : CONFIG_ALL;
 	strcpy(cfg->metrics_addr, "127.0.0.1:9437");
 	strcpy(cfg->policy, "dynamic");
+	plugin_file_dir(cfg->policy_dir, sizeof(cfg->policy_dir));
+	cfg->policy_patience = 250;
+	cfg->policy_load_ns = 5000000000ull;
 	strcpy(cfg->kernel, "none");
 	cfg->epoch_ns = 1000000;
 	cfg->spin_ns = 20000;
@@ -307,7 +310,7 @@ int config_tenant_judge(const struct config_tenant *t, char *err, size_t errlen)
 
 int config_check(const struct config *cfg, char *err, size_t errlen)
 {
-	char why[256];
+	char why[512];
 	int rc;
 
 	if (!strcmp(cfg->socket, cfg->control))
@@ -336,6 +339,13 @@ int config_check(const struct config *cfg, char *err, size_t errlen)
 				   "[broker] kernel = '%s' with engine = dsa: expected none or "
 				   "device:/dev/accelmux (the kernel WQs are the kernel's)",
 				   cfg->kernel);
+	if (cfg->policy[0] == '/') {
+		int fd = plugin_file_open(cfg->policy, why, sizeof(why));
+
+		if (fd < 0)
+			return config_fail(err, errlen, "[broker] policy: %s", why);
+		close(fd);
+	}
 	for (unsigned int i = 0; i < CONFIG_POLICIES && amux_policies[i]; i++) {
 		rc = policy_check(amux_policies[i], cfg->policy_values[i], why, sizeof(why));
 		if (rc)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "broker.h"
+#include "plugin_host.h"
 
 #define SYSTEM_CONFIG "/etc/accelmux/accelmux.conf"
 #define OVERRIDES_MAX 64
@@ -47,6 +48,8 @@ int main(int argc, char **argv)
 	struct broker *b;
 	int opt, ret = 0;
 
+	if (argc == 2 && !strcmp(argv[1], PLUGIN_HOST_OPTION))
+		return plugin_host_main();
 	while ((opt = getopt_long(argc, argv, "c:s:h", options, NULL)) != -1) {
 		switch (opt) {
 		case 'c':

@@ -145,6 +145,22 @@ static void mux_tell(struct mux *m, unsigned int most, uint64_t now)
 	}
 }
 
+/* Follow the plan; whoever keeps the log hears of a policy that was replaced. */
+static void mux_replan(struct mux *m, uint64_t now)
+{
+	uint32_t reverts = (uint32_t)stat_read(&m->stats.policy_reverts);
+
+	sched_replan(&m->sched, now);
+	kernel_grant(m, now);
+	m->last_look_ns = now;
+	if (reverts == m->reverts_told || !m->reverted.done ||
+	    amux_load_acquire(&m->reverted_out))
+		return;
+	m->reverts_told = reverts;
+	m->reverted_out = 1;
+	mailbox_post(m->outbox, &m->reverted);
+}
+
 static void mux_epoch(struct mux *m, uint64_t now)
 {
 	struct amux_view *v = &m->view;
@@ -158,13 +174,19 @@ static void mux_epoch(struct mux *m, uint64_t now)
 	sched_view(&m->sched, v, now, elapsed);
 	kernel_view(m, &v->classes[AMUX_CLASS_KERNEL], elapsed);
 	plan_epoch(&m->planner, v);
-	sched_replan(&m->sched, now);
-	kernel_grant(m, now);
+	mux_replan(m, now);
 	mux_tell(m, m->force_epoch ? UINT_MAX : STATE_QUEUES, now);
 	m->told = m->pulled = false;
 	m->last_epoch_ns = now;
 	m->force_epoch = false;
 	stat_set(&m->stats.cpu_ns, clock_thread_cpu_ns());
+}
+
+/* Without work there are no epochs, but the last answer of a plug-in is still waited for. */
+static void mux_look(struct mux *m, uint64_t now)
+{
+	plan_look(&m->planner, &m->view);
+	mux_replan(m, now);
 }
 
 /* ------------------------------------------------------------------------ mail */
@@ -273,6 +295,7 @@ static void mail_act(struct mux *m, struct mail *mail, uint64_t now)
 	 */
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
 	struct policy_change *pc;
+	struct policy_failed *pf;
 	struct tenant_change *tc;
 	struct engines_change *ec;
 	struct mux_tuning *tune;
@@ -313,7 +336,12 @@ static void mail_act(struct mux *m, struct mail *mail, uint64_t now)
 		break;
 	case MAIL_POLICY:
 		pc = container_of(mail, struct policy_change, mail);
-		plan_set(&m->planner, pc->ops, pc->values, pc->state);
+		plan_set(&m->planner, pc->ops, pc->values, pc->state, pc->link);
+		m->force_epoch = true;
+		break;
+	case MAIL_POLICY_FAILED:
+		pf = container_of(mail, struct policy_failed, mail);
+		plan_fail(&m->planner, pf->link, pf->name, pf->failure, pf->what);
 		m->force_epoch = true;
 		break;
 	case MAIL_TUNE:
@@ -334,7 +362,8 @@ static void mail_act(struct mux *m, struct mail *mail, uint64_t now)
 		m->stop = true;
 		return; /* joining is the answer */
 	case MAIL_SESSION_BROKEN:
-		break; /* only ever goes the other way */
+	case MAIL_REVERTED:
+		break; /* only ever go the other way */
 	}
 	list_add_tail(&m->waiting, &mail->link);
 }
@@ -457,6 +486,8 @@ static uint64_t mux_next(struct mux *m, uint64_t now)
 		next = m->sched.ready_ns;
 	if ((busy || m->kernel_active) && m->last_epoch_ns + m->epoch_ns < next)
 		next = m->last_epoch_ns + m->epoch_ns;
+	if (plan_owed(&m->planner) && m->last_look_ns + m->epoch_ns < next)
+		next = m->last_look_ns + m->epoch_ns;
 	if (m->kernel_active && now + KERNEL_HOLD_NS * m->time_scale < next)
 		next = now + KERNEL_HOLD_NS * m->time_scale;
 	if (m->drain_until_ns && m->drain_until_ns < next)
@@ -567,6 +598,8 @@ static void mux_loop(struct mux *m)
 	if (m->force_epoch || ((sched_busy(&m->sched) || m->kernel_active || m->pulled) &&
 			       now - m->last_epoch_ns >= m->epoch_ns))
 		mux_epoch(m, now);
+	else if (plan_owed(&m->planner) && now - m->last_look_ns >= m->epoch_ns)
+		mux_look(m, now);
 	if (m->drain_until_ns && (pulled || sched_busy(&m->sched)))
 		m->drain_until_ns = now + DRAIN_STALL_NS;
 	if (!list_empty(&m->waiting))
@@ -632,8 +665,10 @@ int mux_open(struct mux *m, int node, struct device *const *dev, unsigned int n,
 	list_init(&m->queues.all);
 	m->queues.sched = &m->sched;
 	m->force_epoch = true;
+	m->reverted.type = MAIL_REVERTED;
+	m->reverted.arg = m;
 	if (policy < 0)
-		return policy;
+		policy = config_policy_index("partitioned"); /* until a plug-in is loaded */
 	ret = plan_init(&m->planner, amux_policies[policy], cfg->policy_values[policy],
 			&m->stats);
 	if (ret)

@@ -26,6 +26,15 @@ struct policy_change {
 	const struct amux_policy_ops *ops;
 	uint64_t values[AMUX_POLICY_PARAMS];
 	void *state; /* ops->state_size zeroed bytes, the planner's afterwards */
+	struct plugin_link *link; /* of a plug-in, else NULL; see plan_set() */
+};
+
+/* MAIL_POLICY_FAILED: see plan_fail() */
+struct policy_failed {
+	struct mail mail;
+	const struct plugin_link *link;
+	enum policy_failure failure;
+	char name[32], what[PLUGIN_ERR_LEN];
 };
 
 /* MAIL_TENANT_SET */
@@ -66,11 +75,15 @@ struct mux {
 
 	struct mailbox inbox;
 	struct mailbox *outbox; /* the control thread's */
+	/* Posted when a policy was replaced; done is the control thread's to set before the
+	 * start, and lets go of reverted_out (release, pairs with the acquire in mux_epoch()). */
+	struct mail reverted;
+	uint32_t reverted_out, reverts_told;
 	struct list waiting;	/* mails to be answered once something is quiet */
 	int epoll_fd, wake_fd;
 	uint32_t sleeping; /* under the full-barrier discipline of mux_ring() */
 	uint64_t spin_ns, epoch_ns, time_scale;
-	uint64_t last_epoch_ns, quiet_since_ns, last_poll_ns;
+	uint64_t last_epoch_ns, last_look_ns, quiet_since_ns, last_poll_ns;
 	uint64_t
 		drain_until_ns; /* 0: not draining; else when clients that hold it up are left */
 	bool force_epoch, stop, modelled;

@@ -41,6 +41,12 @@ const char *const report_reasons[AMUX_REASON_COUNT] = {
 	[AMUX_REASON_DAMON] = "damon",
 };
 
+const char *const report_failures[POLICY_FAILURES] = {
+	[POLICY_NONE] = "none", [POLICY_ERROR] = "error",     [POLICY_ABI] = "abi",
+	[POLICY_SLOW] = "slow", [POLICY_STALLED] = "stalled", [POLICY_CRASHED] = "crashed",
+	[POLICY_LOAD] = "load",
+};
+
 static const char *const class_names[AMUX_CLASSES] = {
 	[AMUX_CLASS_KERNEL] = "kernel",
 	[AMUX_CLASS_USER] = "user",
@@ -313,13 +319,16 @@ static json_t *plan_json(const struct status_node *node)
 
 static json_t *mux_json(const struct mux_stats *m)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "loops",
-			 counter(&m->loops), "sleeps", counter(&m->sleeps), "cpu_ns",
-			 counter(&m->cpu_ns), "epochs", counter(&m->epochs), "plan_ns",
-			 counter(&m->plan_ns), "plan_clamps", counter(&m->plan_clamps),
-			 "policy_switches", counter(&m->policy_switches), "policy_reverts",
-			 counter(&m->policy_reverts), "revocations", counter(&m->revocations),
-			 "revoke", hist_json(&m->revoke));
+	return json_pack(
+		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o}", "loops",
+		counter(&m->loops), "sleeps", counter(&m->sleeps), "cpu_ns",
+		counter(&m->cpu_ns), "epochs", counter(&m->epochs), "plan_ns",
+		counter(&m->plan_ns), "plan_clamps", counter(&m->plan_clamps),
+		"policy_switches", counter(&m->policy_switches), "policy_reverts",
+		counter(&m->policy_reverts), "policy_late", counter(&m->policy_late),
+		"policy_failures",
+		counts_json(report_failures + 1, m->policy_failures + 1, POLICY_FAILURES - 1),
+		"revocations", counter(&m->revocations), "revoke", hist_json(&m->revoke));
 }
 
 /* What went wrong with the policy, or null. */
@@ -376,6 +385,18 @@ static json_t *params_json(const struct amux_policy_ops *ops, const uint64_t *va
 	return a;
 }
 
+/* Where the policy in use comes from, or null: it is built in. */
+static json_t *plugin_json(struct broker *b)
+{
+	pid_t pid;
+	const char *file = broker_plugin(b, &pid);
+
+	if (!file)
+		return json_null();
+	return json_pack("{s:o, s:o}", "file", text(file), "pid",
+			 pid ? json_integer(pid) : json_null());
+}
+
 json_t *report_policy(struct broker *b)
 {
 	const uint64_t *values;
@@ -389,8 +410,16 @@ json_t *report_policy(struct broker *b)
 		force = append(force, json_pack("{s:i, s:s, s:o}", "node", node.node, "policy",
 						node.policy, "reverted", reverted_json(&node)));
 	}
-	return json_pack("{s:s, s:s, s:o, s:o}", "policy", ops->name, "summary", ops->summary,
-			 "params", params_json(ops, values), "in_force", force);
+	return json_pack("{s:s, s:s, s:o, s:o, s:o}", "policy", ops->name, "summary",
+			 ops->summary, "plugin", plugin_json(b), "params",
+			 params_json(ops, values), "in_force", force);
+}
+
+static json_t *policy_json(const struct amux_policy_ops *ops, bool active,
+			   const uint64_t *values)
+{
+	return json_pack("{s:s, s:s, s:b, s:o}", "name", ops->name, "summary", ops->summary,
+			 "active", (int)active, "params", params_json(ops, values));
 }
 
 json_t *report_policies(struct broker *b)
@@ -399,16 +428,16 @@ json_t *report_policies(struct broker *b)
 	const struct amux_policy_ops *active = broker_policy(b, &values);
 	const struct config *cfg = broker_config(b);
 	json_t *a = json_array();
+	pid_t pid;
 
 	for (unsigned int i = 0; i < CONFIG_POLICIES && amux_policies[i]; i++) {
 		const struct amux_policy_ops *ops = amux_policies[i];
 
-		a = append(a,
-			   json_pack("{s:s, s:s, s:b, s:o}", "name", ops->name, "summary",
-				     ops->summary, "active", (int)(ops == active), "params",
-				     params_json(ops, ops == active ? values
-								    : cfg->policy_values[i])));
+		a = append(a, policy_json(ops, ops == active,
+					  ops == active ? values : cfg->policy_values[i]));
 	}
+	if (broker_plugin(b, &pid))
+		a = append(a, policy_json(active, true, values));
 	return json_pack("{s:o}", "policies", a);
 }
 
@@ -430,16 +459,17 @@ json_t *report_status(struct broker *b)
 	struct status_tenant tenant;
 	json_t *metrics = cfg->metrics_addr[0] ? text(cfg->metrics_addr) : json_null();
 
-	return json_pack("{s:s, s:i, s:I, s:s, s:b, s:I, s:o, s:o, s:I, s:I, s:I, s:o, s:o,"
-			 " s:o}",
-			 "version", AMUX_VERSION, "pid", (int)getpid(), "uptime_ns",
-			 num(uptime), "policy", policy->name, "model",
-			 (int)config_modelled(cfg), "time_scale", num(config_time_scale(cfg)),
-			 "socket", text(cfg->socket), "metrics", metrics, "connections",
-			 num(broker_connections(b)), "tenants",
-			 num(broker_tenant(b, UINT32_MAX, &tenant)), "rejected",
-			 num(broker_rejected(b)), "classes", classes_json(b), "nodes",
-			 nodes_json(b), "devices", report_device_list(b, uptime));
+	return json_pack(
+		"{s:s, s:i, s:I, s:s, s:o, s:b, s:I, s:o, s:o, s:I, s:I, s:I, s:o, s:o,"
+		" s:o}",
+		"version", AMUX_VERSION, "pid", (int)getpid(), "uptime_ns", num(uptime),
+		"policy", policy->name, "plugin", plugin_json(b), "model",
+		(int)config_modelled(cfg), "time_scale", num(config_time_scale(cfg)), "socket",
+		text(cfg->socket), "metrics", metrics, "connections",
+		num(broker_connections(b)), "tenants",
+		num(broker_tenant(b, UINT32_MAX, &tenant)), "rejected", num(broker_rejected(b)),
+		"classes", classes_json(b), "nodes", nodes_json(b), "devices",
+		report_device_list(b, uptime));
 }
 
 /* Whole 64-bit words, which JSON integers are not. */

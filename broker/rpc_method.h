@@ -9,6 +9,7 @@
 #define BROKER_RPC_METHOD_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 /* What the JSON-RPC 2.0 specification calls these. */
 #define RPC_PARSE_ERROR	     -32700
@@ -18,14 +19,17 @@
 #define RPC_INTERNAL_ERROR   -32603
 
 struct broker;
+struct rpc_later;
 
 struct rpc_error {
 	int code;
 	char text[512];
+	struct rpc_later *later; /* NULL: the answer cannot wait */
+	bool deferred;		 /* @later gives it */
 };
 
 /* @params: an object, or NULL if there were none.  The result is a new reference, or NULL
- * with @e set; NULL and e->code 0 mean out of memory. */
+ * with @e set; NULL, not deferred, and e->code 0 mean out of memory. */
 typedef json_t *(*rpc_method)(struct broker *b, const json_t *params, struct rpc_error *e);
 
 /* Set @e; returns NULL. */

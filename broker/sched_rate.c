@@ -8,6 +8,7 @@
 /* Rates are paced by tags; a late poll may catch up by this much without losing rate. */
 #define PACE_BURST_CHUNKS 8
 #define PACE_BURST_NS	  500000ull
+#define RATE_LEAST_PART	  1024 /* of a device's rate: less than that grants nothing */
 
 /* ---------------------------------------------------------------------- rates */
 
@@ -27,6 +28,10 @@ static uint64_t user_rate(const struct sched *s, unsigned int d)
 		left = kernel->reserve_bps < rate ? rate - kernel->reserve_bps : 0;
 	if (left > user->limit_bps)
 		left = user->limit_bps;
+	/* No policy may keep requests waiting for ever: what is next to nothing is nothing, and
+	 * they go to their clients' CPUs. */
+	if (left < rate / RATE_LEAST_PART)
+		return 0;
 	return left >= rate ? AMUX_BPS_MAX : left;
 }
 

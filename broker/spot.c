@@ -10,7 +10,7 @@
 void spot_begin(struct spot *sp, const struct sched *s, const struct sched_tenant *t)
 {
 	const struct sched_device *sd = &s->device[0];
-	uint64_t mask = share_of(s, 0)->engine_mask;
+	uint64_t mask = users_mask(s, 0);
 
 	sp->open = false;
 	if (!sp->allowed || !sd->dev->ops->copy || !sched_may_pass(s, t))

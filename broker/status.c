@@ -162,5 +162,16 @@ const char *broker_kernel_trace(struct broker *b)
 const struct amux_policy_ops *broker_policy(struct broker *b, const uint64_t **values)
 {
 	*values = b->values;
-	return amux_policies[b->policy];
+	return b->policy;
+}
+
+const char *broker_plugin(struct broker *b, pid_t *pid)
+{
+	*pid = b->plugin ? plugin_pid(b->plugin) : 0;
+	return b->plugin ? plugin_path(b->plugin) : NULL;
+}
+
+uint64_t broker_load_failures(struct broker *b)
+{
+	return b->load_failures;
 }

@@ -12,6 +12,7 @@
 #include "config.h"
 #include "engine.h"
 #include "grant.h"
+#include "plan.h"
 #include "stats.h"
 
 struct broker;
@@ -49,7 +50,7 @@ struct status_node {
 	const struct mux_stats *stats;
 	const struct flow_stats *users; /* the user class of this node */
 	char policy[32];
-	char reverted[160];    /* why it is a replacement, "" if it is not */
+	char reverted[PLAN_WHY_LEN]; /* why it is a replacement, "" if it is not */
 	struct amux_plan plan; /* in force */
 	unsigned int n_devices;
 	struct status_device devices[AMUX_POLICY_DEVS];
@@ -95,8 +96,32 @@ int broker_tenant_evict(struct broker *b, const char *name, const char *reason, 
 int broker_drain(struct broker *b, const char *name, int engine, bool drain, char *err,
 		 size_t errlen);
 
-/* Switch policy on every node: effective at each node's next epoch.  0 or -ENOMEM. */
+/* The file and process of broker_policy(), or NULL: it is built in.  *@pid 0: it has ended. */
+const char *broker_plugin(struct broker *b, pid_t *pid);
+/* Plug-ins that could not be loaded, since the start. */
+uint64_t broker_load_failures(struct broker *b);
+
+/* Switch to a built-in policy on every node: effective at each node's next epoch.  A plug-in
+ * that is being loaded is not wanted any more.  0 or -ENOMEM. */
 int broker_set_policy(struct broker *b, const struct amux_policy_ops *ops,
 		      const uint64_t *values);
+
+/* Somebody who waits for a plug-in. */
+struct policy_wait {
+	/* Once: NULL when the policy is set, else one line that says why it is as before. */
+	void (*done)(struct policy_wait *w, const char *err);
+};
+
+/*
+ * Switch to the plug-in at @file, with @n parameters that are not its defaults, once it is
+ * loaded; until then nothing changes.  One that is still being loaded is not wanted any more.
+ * @w may be NULL.  0, or -errno and one line in @err, and then nobody is called.
+ */
+int broker_load_policy(struct broker *b, const char *file,
+		       const struct policy_setting *settings, unsigned int n,
+		       struct policy_wait *w, char *err, size_t errlen);
+
+/* Whoever @w stands for is gone: it is not called.  The policy is loaded all the same. */
+void broker_wait_forget(struct broker *b, const struct policy_wait *w);
 
 #endif /* BROKER_STATUS_H */

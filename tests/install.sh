@@ -44,6 +44,14 @@ printf '#include <accelmux/uapi/accelmux.h>\nint main(void) { return 0; }\n' >"$
 # shellcheck disable=SC2046
 "$CC" -Wall -Wextra -Werror -o "$dir/uapi" "$dir/uapi.c" $(pkg-config --cflags accelmux)
 
+printf '#include <accelmux/policy.h>\nconst struct amux_policy_ops amux_policy = { AMUX_POLICY_HEADER };\n' \
+	>"$dir/policy.c"
+# shellcheck disable=SC2046
+"$CC" -Wall -Wextra -Werror -fPIC -shared -o "$dir/policy.so" "$dir/policy.c" $(pkg-config --cflags accelmux)
+[ "$(pkg-config --variable=policydir accelmux)" = "$root$prefix/lib/accelmux/policies" ] ||
+	[ "$(pkg-config --variable=policydir accelmux)" = "$prefix/lib/accelmux/policies" ] ||
+	die "accelmux.pc: wrong policydir"
+
 LD_LIBRARY_PATH=$at/lib ldd "$dir/shared" >"$dir/ldd"
 grep -q "libaccelmux.so.0 => $at/lib/" "$dir/ldd" || die "ldd: $(cat "$dir/ldd")"
 ! ldd "$dir/static" | grep -q accelmux || die "the static program needs the shared library"

@@ -24,7 +24,7 @@ struct broker {
 	struct flow_stats users;
 	struct device dev;
 	struct engine_stats engines[ENGINE_MAX];
-	char reverted[160];
+	char reverted[PLAN_WHY_LEN];
 	unsigned int n_tenants;
 	struct status_tenant tenants[FAKE_TENANTS];
 	struct flow_stats flows[FAKE_TENANTS];
@@ -38,6 +38,12 @@ struct broker {
 	const struct amux_policy_ops *ops;
 	uint64_t values[AMUX_POLICY_PARAMS];
 	unsigned int sets; /* calls of broker_set_policy() */
+	const char *plugin;	       /* path of the plug-in in use */
+	char loading[PLUGIN_PATH_LEN]; /* what broker_load_policy() was given */
+	struct policy_setting settings[AMUX_POLICY_PARAMS];
+	unsigned int n_settings;
+	struct policy_wait *waiting;
+	uint64_t load_failures;
 };
 
 /* One node, one device of two engines, no tenants, no kernel. */
@@ -173,6 +179,37 @@ int broker_set_policy(struct broker *b, const struct amux_policy_ops *ops,
 	memcpy(b->values, values, sizeof(b->values));
 	b->sets++;
 	return 0;
+}
+
+const char *broker_plugin(struct broker *b, pid_t *pid)
+{
+	*pid = b->plugin ? 4711 : 0;
+	return b->plugin;
+}
+
+uint64_t broker_load_failures(struct broker *b)
+{
+	return b->load_failures;
+}
+
+/* Loads nothing: the test calls b->waiting->done(). */
+int broker_load_policy(struct broker *b, const char *file,
+		       const struct policy_setting *settings, unsigned int n,
+		       struct policy_wait *w, char *err, size_t errlen)
+{
+	(void)err;
+	(void)errlen;
+	snprintf(b->loading, sizeof(b->loading), "%s", file);
+	memcpy(b->settings, settings, n * sizeof(*settings));
+	b->n_settings = n;
+	b->waiting = w;
+	return 0;
+}
+
+void broker_wait_forget(struct broker *b, const struct policy_wait *w)
+{
+	if (b->waiting == w)
+		b->waiting = NULL;
 }
 
 #endif /* TESTS_FAKE_BROKER_H */
