@@ -42,6 +42,16 @@ static void drain_done(struct mail *mail)
 	struct broker *b = mail->arg;
 	struct list *pos, *tmp;
 
+	for (unsigned int i = 0; i < b->n_nodes; i++) {
+		if (!b->mux[i].hung)
+			continue;
+		/* Regions and records must stay mapped until no device can write to them. */
+		fprintf(stderr,
+			"accelmuxd: node %d: a lost engine did not end what it has: leaving it "
+			"unanswered\n",
+			b->mux[i].node);
+		_exit(EXIT_FAILURE);
+	}
 	if (--b->draining)
 		return;
 	/* The mux threads still drive the devices: the replay's last batch can finish. */

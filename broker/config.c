@@ -316,6 +316,11 @@ int config_check(const struct config *cfg, char *err, size_t errlen)
 				   "[broker] kernel = '%s' with engine = dsa: expected none or "
 				   "device:/dev/accelmux (the kernel WQs are the kernel's)",
 				   cfg->kernel);
+	if (cfg->engine == CONFIG_FAULT && !strncmp(cfg->kernel, "replay:", 7))
+		return config_fail(err, errlen,
+				   "[broker] kernel = '%s' with engine = fault: expected none "
+				   "or device:/dev/accelmux (faults are for users' copies)",
+				   cfg->kernel);
 	for (unsigned int i = 0; i < CONFIG_POLICIES && amux_policies[i]; i++) {
 		rc = policy_check(amux_policies[i], cfg->policy_values[i], why, sizeof(why));
 		if (rc)

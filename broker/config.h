@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "dsa.h"
+#include "fault.h"
 #include "param.h"
 #include "soft.h"
 
@@ -41,11 +42,12 @@ struct config_tenant {
 };
 
 /* [broker] engine */
-enum config_engine { CONFIG_SOFT = 0, CONFIG_DSA };
+enum config_engine { CONFIG_SOFT = 0, CONFIG_DSA, CONFIG_FAULT };
 
 struct config {
 	/* [broker] */
 	uint32_t engine;       /* enum config_engine */
+	struct fault_config fault; /* engine = fault:SPEC */
 	char socket[108];      /* session socket */
 	char control[108];     /* control socket */
 	char metrics_addr[64]; /* "127.0.0.1:9437", "" : off */

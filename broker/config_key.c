@@ -246,13 +246,26 @@ static int set_metrics(struct config *cfg, const char *value, char *err, size_t 
 				   "an address", err, errlen);
 }
 
+static int set_engine(struct config *cfg, const char *value, char *err, size_t errlen)
+{
+	static const char *const engines[] = { "soft", "dsa", "fault:SPEC" };
+	char why[400];
+	int rc;
+
+	memset(&cfg->fault, 0, sizeof(cfg->fault));
+	if (strncmp(value, "fault:", 6))
+		return config_value_choice(!strcmp(value, engines[2]) ? "" : value, engines, 3,
+					   &cfg->engine, err, errlen);
+	cfg->engine = CONFIG_FAULT;
+	rc = fault_spec_parse(&cfg->fault, value + 6, why, sizeof(why));
+	return rc ? config_fail(err, errlen, "'%s': %s", value, why) : 0;
+}
+
 static int key_other(const struct key *k, struct config *cfg, const char *value,
 		     const char *dir, char *err, size_t errlen)
 {
-	static const char *const engines[] = { "soft", "dsa" };
-
 	if (!strcmp(k->name, "engine"))
-		return config_value_choice(value, engines, 2, &cfg->engine, err, errlen);
+		return set_engine(cfg, value, err, errlen);
 	if (!strcmp(k->name, "submit"))
 		return config_value_choice(value, dsa_submit_names, DSA_WRITE + 1,
 					   &cfg->dsa.submit, err, errlen);
@@ -432,6 +445,8 @@ int config_reloadable(const struct config *a, const struct config *b, char *err,
 	rc = same_keys(keys, N_KEYS, a, b, NULL, err, errlen);
 	if (rc)
 		return rc;
+	if (memcmp(&a->fault, &b->fault, sizeof(a->fault)))
+		return config_fail(err, errlen, "[broker] engine: a change needs a restart");
 	for (unsigned int i = 0; i < a->n_tenants || i < b->n_tenants; i++) {
 		const struct config_tenant *x = &a->tenants[i], *y = &b->tenants[i];
 

@@ -13,6 +13,7 @@
 #include "../client/barrier.h"
 #include "clock.h"
 #include "mux.h"
+#include "outage.h"
 
 #define PULL_BUDGET    64    /* SQEs of one queue in one loop: no queue holds up the others */
 #define PROGRESS_NS    50000 /* an inline device copies at most about this long at once */
@@ -23,6 +24,7 @@
 #define WAIT_EPOCHS    16    /* window of the wait percentiles shown to policies */
 #define STATE_QUEUES   64    /* queues whose headers one epoch refreshes, beyond hot ones */
 #define DRAIN_STALL_NS NSEC_PER_SEC /* a drain waits this long for clients to make room */
+#define DRAIN_HUNG_NS  (5 * NSEC_PER_SEC) /* ... and for engines that may be dead */
 
 /* ---------------------------------------------------------------------- kernel */
 
@@ -177,6 +179,24 @@ static bool mux_drained(struct mux *m)
 	return drained;
 }
 
+/*
+ * Engines that do not answer and are not proved quiet could hold up a drain for ever: nothing but
+ * the end of this process, which takes its address space from them, makes sure of them then.
+ */
+static bool mux_hung(struct mux *m)
+{
+	uint64_t now = clock_ns();
+
+	if (!outage_holds_all(&m->sched)) {
+		m->hung_since_ns = 0;
+		return false;
+	}
+	if (!m->hung_since_ns)
+		m->hung_since_ns = now;
+	m->hung = now - m->hung_since_ns >= DRAIN_HUNG_NS;
+	return m->hung;
+}
+
 /* Is what a deferred mail waits for over?  Then finish it. */
 static bool mail_settled(struct mux *m, struct mail *mail)
 {
@@ -205,7 +225,8 @@ static bool mail_settled(struct mux *m, struct mail *mail)
 			queue_forget(m, container_of(pos, struct queue, link));
 		return true;
 	case MAIL_DRAIN:
-		if (!mux_drained(m) || sched_busy(&m->sched) || !list_empty(&m->queues.dirty))
+		if (!mux_hung(m) && (!mux_drained(m) || sched_busy(&m->sched) ||
+				     !list_empty(&m->queues.dirty)))
 			return false;
 		m->drain_until_ns = 0;
 		return true;

@@ -120,7 +120,20 @@ START_TEST(dsa_keys)
 	ck_assert(config_modelled(&cfg));
 	ck_assert_uint_eq(config_time_scale(&cfg), 1000);
 	refuse("[broker]\nengine = iax\n", 2,
-	       "[broker] engine = 'iax': expected one of: soft, dsa");
+	       "[broker] engine = 'iax': expected one of: soft, dsa, fault:SPEC");
+	refuse("[broker]\nengine = fault\n", 2,
+	       "[broker] engine = 'fault': expected one of: soft, dsa, fault:SPEC");
+	refuse("[broker]\nengine = fault:lose=7\n", 2,
+	       "[broker] engine = 'fault:lose=7': lose = '7': expected a probability, such as "
+	       "1% or 0.01");
+	config_default(&cfg);
+	ck_assert_int_eq(load("[broker]\nengine = fault:seed=5,lose=1%\n"
+			      "kernel = replay:/x\n"),
+			 0);
+	ck_assert_uint_eq(cfg.engine, CONFIG_FAULT);
+	ck_assert_uint_eq(cfg.fault.n_rules, 1);
+	ck_assert_int_eq(config_check(&cfg, err, sizeof(err)), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err, "kernel = 'replay:/x' with engine = fault"));
 	refuse("[dsa]\nsubmit = mmap\n", 2,
 	       "[dsa] submit = 'mmap': expected one of: auto, movdir64b, enqcmd, write");
 	refuse("[dsa]\ntimeout = 1us\n", 2, "[dsa] timeout = '1us': expected 1ms to 3600s");
