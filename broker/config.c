@@ -56,7 +56,16 @@ void config_default(struct config *cfg)
 	cfg->max_queues = 64;
 	cfg->max_entries = 32768;
 	cfg->max_region_bytes = 64 * GIB;
-	cfg->max_tenant_bytes = UINT64_MAX;
+	cfg->connect_rate = 500;
+	cfg->caps = (struct config_caps){
+		.connections = 512,
+		.regions = 8192,
+		.queues = 1024,
+		.region_bytes = 1024 * GIB,
+		.queue_bytes = GIB / 2,
+		.faults = 10000,
+		.requests = 2000,
+	};
 	cfg->devices = 1;
 	soft_config_default(&cfg->soft);
 	dsa_config_default(&cfg->dsa);

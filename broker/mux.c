@@ -23,7 +23,7 @@
 #define KERNEL_HOLD_NS 50000 /* the kernel class stays active this long after its last copy */
 #define WAIT_EPOCHS    16    /* window of the wait percentiles shown to policies */
 #define STATE_QUEUES   64    /* queues whose headers one epoch refreshes, beyond hot ones */
-#define DRAIN_STALL_NS NSEC_PER_SEC /* a drain waits this long for clients to make room */
+#define DRAIN_STALL_NS NSEC_PER_SEC	  /* a drain waits this long for clients to make room */
 #define DRAIN_HUNG_NS  (5 * NSEC_PER_SEC) /* ... and for engines that may be dead */
 
 /* ---------------------------------------------------------------------- kernel */
@@ -225,8 +225,8 @@ static bool mail_settled(struct mux *m, struct mail *mail)
 			queue_forget(m, container_of(pos, struct queue, link));
 		return true;
 	case MAIL_DRAIN:
-		if (!mux_hung(m) && (!mux_drained(m) || sched_busy(&m->sched) ||
-				     !list_empty(&m->queues.dirty)))
+		if (!mux_hung(m) &&
+		    (!mux_drained(m) || sched_busy(&m->sched) || !list_empty(&m->queues.dirty)))
 			return false;
 		m->drain_until_ns = 0;
 		return true;
@@ -311,6 +311,7 @@ static void mail_act(struct mux *m, struct mail *mail, uint64_t now)
 		tc = container_of(mail, struct tenant_change, mail);
 		sched_tenant_set(&m->sched, tc->tenant, tc->weight, tc->reserve_bps,
 				 tc->limit_bps);
+		tc->tenant->fault_ns = tc->fault_ns;
 		break;
 	case MAIL_POLICY:
 		pc = container_of(mail, struct policy_change, mail);
@@ -334,8 +335,9 @@ static void mail_act(struct mux *m, struct mail *mail, uint64_t now)
 	list_add_tail(&m->waiting, &mail->link);
 }
 
-/* The client broke the ABI: stop its rings and let the control thread cut it off. */
-static void session_break(struct mux *m, struct session *s, const char *why, uint64_t now)
+/* The client is not to be served any more: stop its rings and let control cut it off. */
+static void session_break(struct mux *m, struct session *s, enum cutoff cut, const char *why,
+			  uint64_t now)
 {
 	struct list *pos;
 
@@ -343,11 +345,31 @@ static void session_break(struct mux *m, struct session *s, const char *why, uin
 		return;
 	s->is_broken = true;
 	s->why = why;
+	s->cut = cut;
 	list_for_each(pos, &s->queues)
 		queue_stop(container_of(pos, struct queue, link), now);
 	s->broken.type = MAIL_SESSION_BROKEN;
 	s->broken.session = s;
 	mail_answer(m, &s->broken);
+}
+
+/* Every session of the tenant that the scheduler has had enough of. */
+static void mux_cut_offender(struct mux *m, uint64_t now)
+{
+	struct sched_tenant *t = m->sched.offender;
+	struct list *pos;
+
+	m->sched.offender = NULL;
+	t->fault_since = 0;
+	list_for_each(pos, &m->queues.all) {
+		struct queue *q = container_of(pos, struct queue, peer);
+
+		if (q->flow.tenant == t)
+			session_break(m, q->session, CUT_FAULTS,
+				      "its copies fault too often, on memory that is not there "
+				      "(max_tenant_faults)",
+				      now);
+	}
 }
 
 /* ------------------------------------------------------------------------ loop */
@@ -365,7 +387,8 @@ static unsigned int mux_pull(struct mux *m, uint64_t now)
 			q->quiet = 0;
 			total += (unsigned int)n;
 		} else if (n < 0) {
-			session_break(m, q->session, "impossible submission queue tail", now);
+			session_break(m, q->session, CUT_RING,
+				      "impossible submission queue tail", now);
 			break; /* its queues left the list we walk */
 		} else if (++q->quiet > COLD_LOOPS && !q->flow.unanswered && !q->has_held &&
 			   !amux_sq_sleep(&q->ring)) {
@@ -500,6 +523,8 @@ static void mux_loop(struct mux *m)
 	if (m->force_epoch || ((sched_busy(&m->sched) || m->kernel_active) &&
 			       now - m->last_epoch_ns >= m->epoch_ns))
 		mux_epoch(m, now);
+	if (m->sched.offender)
+		mux_cut_offender(m, now);
 	if (m->drain_until_ns && (pulled || sched_busy(&m->sched)))
 		m->drain_until_ns = now + DRAIN_STALL_NS;
 	if (!list_empty(&m->waiting))

@@ -33,7 +33,7 @@ struct tenant_change {
 	struct mail mail;
 	struct sched_tenant *tenant;
 	uint32_t weight;
-	uint64_t reserve_bps, limit_bps;
+	uint64_t reserve_bps, limit_bps, fault_ns;
 };
 
 /* MAIL_TUNE */

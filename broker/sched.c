@@ -302,16 +302,19 @@ static void chunk_complete(struct sched *s, struct chunk *c, uint64_t now)
 	struct request *r = c->req;
 	struct sched_tenant *t = r->flow->tenant;
 	uint64_t before = r->done;
+	enum chunk_verdict verdict;
 	bool fault =
 		(record_status(&c->rec) & DSA_COMP_STATUS_MASK) == DSA_COMP_PAGE_FAULT_NOBOF;
 
 	if (!c->redone && sd->dev->ops->completed)
 		sd->dev->ops->completed(sd->dev, c->engine, &c->desc, &c->rec);
+	verdict = request_chunk_done(r, c);
 	if (fault) {
 		stat_add(&t->stats.faults, 1);
 		stat_add(&s->users.faults, 1);
+		sched_tenant_fault(s, t, verdict == CHUNK_DONE, now);
 	}
-	if (request_chunk_done(r, c) == CHUNK_RESUME) {
+	if (verdict == CHUNK_RESUME) {
 		chunk_account(s, c, r->done - before);
 		stat_add(&t->stats.resumes, 1);
 		stat_add(&s->users.resumes, 1);

@@ -38,6 +38,10 @@ struct sched_tenant {
 	uint64_t queued_bytes; /* enqueued, not issued */
 	uint64_t inflight_bytes;
 	uint64_t epoch_bytes; /* engine_bytes at the last epoch */
+	/* see sched_tenant_fault() */
+	uint64_t fault_ns;    /* what a fault costs, 0: nothing */
+	uint64_t fault_tag;   /* ns: its faults are paid for until then */
+	uint64_t fault_since; /* ns: over its rate since then, 0: it is not */
 	struct flow_stats stats;
 };
 
@@ -99,6 +103,7 @@ struct sched {
 	bool cpu_only;		/* every engine is a CPU that the broker was not given */
 	bool finishing; /* the plan grants users nothing, but some requests have begun */
 	bool by_cpu;	/* ... and no engine is up to finish them: this thread does */
+	struct sched_tenant *offender; /* its sessions are to be cut off: max_tenant_faults */
 	struct mux_stats *mux;
 	struct flow_stats users; /* the class: sum over tenants, gone ones included */
 	uint64_t epoch_arrived, arrived_bytes; /* class */

@@ -18,6 +18,7 @@
 
 #include "../client/ring.h"
 #include "mailbox.h"
+#include "refusal.h"
 #include "sched.h"
 
 #define SESSION_REGIONS_MAX 4096 /* region ids carry the slot in their low 12 bits */
@@ -37,6 +38,7 @@ struct session {
 	struct mail broken; /* posted once, when the client breaks the ABI */
 	bool is_broken;
 	const char *why;
+	enum cutoff cut; /* the same for counters */
 };
 
 struct queue {
@@ -74,6 +76,9 @@ struct queue {
 	uint64_t *declined_len; /* by index & cq_mask */
 	uint64_t cpu_backlog;	/* bytes the client's CPU still has to copy */
 };
+
+/* What a queue takes of the broker's memory, bytes. */
+uint64_t queue_bytes(uint32_t sq_entries, uint32_t cq_entries);
 
 /* Make a queue's memory: ring memfd (sealed), wake-ups, requests.  *@ring_fd is for the
  * client, the caller closes it after passing it.  Returns 0 or -errno. */

@@ -12,6 +12,7 @@
 #include "config.h"
 #include "engine.h"
 #include "grant.h"
+#include "refusal.h"
 #include "stats.h"
 
 struct broker;
@@ -23,7 +24,9 @@ struct status_tenant {
 	uint64_t reserve_bps, limit_bps; /* AMUX_BPS_MAX: none */
 	uint32_t connections, queues, regions;
 	uint64_t region_bytes;
-	uint64_t queued_bytes;
+	uint64_t queued_bytes, queue_bytes;
+	const struct config_caps *caps;		/* valid as long as the tenant */
+	const struct refusal_counts *refusals; /* the same */
 	const struct flow_stats *stats; /* all nodes; valid until the next broker_tenant() */
 };
 
@@ -54,6 +57,10 @@ uint64_t broker_start_ns(struct broker *b); /* CLOCK_MONOTONIC */
 unsigned int broker_connections(struct broker *b);
 /* Connections and requests refused since the start, by what was wrong. */
 uint64_t broker_rejected(struct broker *b);
+
+const struct refusal_counts *broker_refusals(struct broker *b);
+/* Descriptors and mappings of clients that are being let go of. */
+unsigned int broker_closing(struct broker *b);
 
 /* Nodes 0 .. n-1; returns n.  Fills *@out if @i < n. */
 unsigned int broker_node(struct broker *b, unsigned int i, struct status_node *out);
