@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -19,9 +20,10 @@
 
 struct job {
 	struct list link;
-	int fd; /* -1: a mapping */
-	void *addr;
+	void *addr; /* a mapping, or NULL */
 	size_t len;
+	unsigned int n; /* descriptors */
+	int fd[];
 };
 
 struct closer {
@@ -32,17 +34,15 @@ struct closer {
 	bool stopping;
 };
 
-static void job_do(const struct job *j)
+static void fds_close(const int *fd, unsigned int n)
 {
 	const struct linger none = { 0, 0 };
 
-	if (j->fd < 0) {
-		munmap(j->addr, j->len);
-		return;
+	for (unsigned int i = 0; i < n; i++) {
+		/* Most sockets need then not be waited for; whatever else it is says ENOTSOCK. */
+		(void)setsockopt(fd[i], SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+		close(fd[i]);
 	}
-	/* Most sockets need then not be waited for at all; whatever else it is says ENOTSOCK. */
-	(void)setsockopt(j->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
-	close(j->fd);
 }
 
 static void *closer_main(void *arg)
@@ -63,7 +63,9 @@ static void *closer_main(void *arg)
 		c->queued--;
 		c->busy++;
 		pthread_mutex_unlock(&c->lock);
-		job_do(j);
+		if (j->addr)
+			munmap(j->addr, j->len);
+		fds_close(j->fd, j->n);
 		free(j);
 		pthread_mutex_lock(&c->lock);
 		c->busy--;
@@ -114,15 +116,8 @@ struct closer *closer_start(void)
 	return NULL;
 }
 
-static void job_add(struct closer *c, const struct job *what)
+static void job_add(struct closer *c, struct job *j)
 {
-	struct job *j = c ? malloc(sizeof(*j)) : NULL;
-
-	if (!j) {
-		job_do(what); /* late is better than never */
-		return;
-	}
-	*j = *what;
 	pthread_mutex_lock(&c->lock);
 	list_add_tail(&c->jobs, &j->link);
 	c->queued++;
@@ -133,14 +128,30 @@ static void job_add(struct closer *c, const struct job *what)
 	pthread_mutex_unlock(&c->lock);
 }
 
-void closer_fd(struct closer *c, int fd)
+void closer_fds(struct closer *c, const int *fd, unsigned int n)
 {
-	job_add(c, &(struct job){ .fd = fd });
+	struct job *j = c ? calloc(1, sizeof(*j) + n * sizeof(*fd)) : NULL;
+
+	if (!j) {
+		fds_close(fd, n); /* late is better than never */
+		return;
+	}
+	j->n = n;
+	memcpy(j->fd, fd, n * sizeof(*fd));
+	job_add(c, j);
 }
 
 void closer_unmap(struct closer *c, void *addr, size_t len)
 {
-	job_add(c, &(struct job){ .fd = -1, .addr = addr, .len = len });
+	struct job *j = c ? calloc(1, sizeof(*j)) : NULL;
+
+	if (!j) {
+		munmap(addr, len);
+		return;
+	}
+	j->addr = addr;
+	j->len = len;
+	job_add(c, j);
 }
 
 unsigned int closer_pending(struct closer *c)

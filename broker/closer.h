@@ -23,8 +23,8 @@ struct closer;
 /* NULL: no memory, or no thread. */
 struct closer *closer_start(void);
 
-/* Close @fd, sooner or later.  Without a closer (NULL) at once. */
-void closer_fd(struct closer *c, int fd);
+/* Close @n descriptors, sooner or later.  Without a closer (NULL) at once. */
+void closer_fds(struct closer *c, const int *fd, unsigned int n);
 
 /* munmap() @len bytes at @addr, in the same way. */
 void closer_unmap(struct closer *c, void *addr, size_t len);

@@ -276,8 +276,8 @@ static void conn_receive(struct conn *c)
 		conn_cut(c, CUT_INVALID, "sent a longer message than the ABI knows");
 	else
 		conn_message(c, &msg, (size_t)got, fds, n_fds);
-	while (n_fds)
-		closer_fd(c->host->closer, fds[--n_fds]);
+	if (n_fds)
+		closer_fds(c->host->closer, fds, n_fds);
 }
 
 /* ------------------------------------------------------------------------- life */
@@ -289,7 +289,7 @@ static void conn_free(struct conn *c)
 	conn_drop(c);
 	if (c->tenant)
 		c->tenant->connections--;
-	closer_fd(h->closer, c->fd); /* with what lies unread in it */
+	closer_fds(h->closer, &c->fd, 1); /* with what lies unread in it */
 	if (c->pidfd >= 0)
 		close(c->pidfd);
 	list_del(&c->link);
@@ -418,7 +418,7 @@ static void turn_away(struct conn_host *host, int fd, enum refusal reason, const
 	snprintf(m.text, sizeof(m.text), "%s", why);
 	(void)send(fd, &m, sizeof(m), MSG_DONTWAIT | MSG_NOSIGNAL);
 	host_refused(host, NULL, reason);
-	closer_fd(host->closer, fd);
+	closer_fds(host->closer, &fd, 1);
 }
 
 void conn_open(struct conn_host *host, uv_loop_t *loop, int fd)

@@ -198,6 +198,7 @@ static void slot_answer(struct fault_engine *fe, struct fault_slot *s)
 		stat_add(&fe->status[status & DSA_COMP_STATUS_MASK], 1);
 	}
 	s->to->result = s->rec.result;
+	s->to->rsvd = s->rec.rsvd;
 	s->to->bytes_completed = s->rec.bytes_completed;
 	s->to->fault_addr = s->rec.fault_addr;
 	s->to->crc_val = s->rec.crc_val;

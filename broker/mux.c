@@ -16,6 +16,7 @@
 #include "outage.h"
 
 #define PULL_BUDGET    64    /* SQEs of one queue in one loop: no queue holds up the others */
+#define PULL_TENANT    256   /* ... and no tenant, however many it has */
 #define PROGRESS_NS    50000 /* an inline device copies at most about this long at once */
 #define POLL_EVENTS_NS 20000 /* how often a busy loop looks for kicks of cold queues */
 #define COLD_LOOPS     256   /* loops without work after which a queue is polled no more */
@@ -379,13 +380,30 @@ static unsigned int mux_pull(struct mux *m, uint64_t now)
 	struct list *pos, *tmp;
 	unsigned int total = 0;
 
+	m->turn++;
 	list_for_each_safe(pos, tmp, &m->queues.hot) {
 		struct queue *q = container_of(pos, struct queue, hot);
-		int n = queue_pull(q, PULL_BUDGET, now);
+		struct sched_tenant *t = q->flow.tenant;
+		int n;
 
+		if (q->turn == m->turn)
+			break; /* it, and those behind it, have had theirs */
+		if (t->pull_turn != m->turn) {
+			t->pull_turn = m->turn;
+			t->pulled = 0;
+		} else if (t->pulled >= PULL_TENANT) {
+			continue;
+		}
+		n = queue_pull(q, PULL_BUDGET, now);
 		if (n > 0) {
 			q->quiet = 0;
 			total += (unsigned int)n;
+			t->pulled += (unsigned int)n;
+			if (n == PULL_BUDGET) { /* the tenant's next one is first next time */
+				q->turn = m->turn;
+				list_del(pos);
+				list_add_tail(&m->queues.hot, pos);
+			}
 		} else if (n < 0) {
 			session_break(m, q->session, CUT_RING,
 				      "impossible submission queue tail", now);

@@ -68,8 +68,9 @@ struct mux {
 		drain_until_ns; /* 0: not draining; else when clients that hold it up are left */
 	uint64_t hung_since_ns; /* draining, and lost engines hold all that is left; 0: no */
 	bool force_epoch, stop, modelled;
-	bool hung; /* it was left unanswered; set before the answer to MAIL_DRAIN */
-	bool told; /* every queue's header shows the state of rest */
+	bool hung;     /* it was left unanswered; set before the answer to MAIL_DRAIN */
+	uint32_t turn; /* of mux_pull() */
+	bool told;     /* every queue's header shows the state of rest */
 	pthread_t thread;
 	bool started;
 	struct amux_view view; /* scratch for plan_epoch() */

@@ -11,7 +11,9 @@
  * over the tenants that have something to issue, round-robin among a tenant's flows (so more
  * queues gain nothing), a flow's requests in order.  A tenant beyond its limit is skipped.
  * Cost of a chunk: max(bytes, what an engine moves in desc_ns): tenants share *bytes*, yet a
- * flood of tiny descriptors is charged for the time it takes.
+ * flood of tiny descriptors is charged for the time it takes.  Where an engine is a CPU and tells
+ * how long descriptors took (soft_exec.h: while there are many page faults), a tenant whose bytes
+ * take longer than they should is charged for that time, in its turn and in flight.
  *
  * Owner: a mux.  Thread: the mux thread alone, except struct flow_stats (see stats.h).
  */
@@ -24,15 +26,20 @@
 #include "request.h"
 #include "stats.h"
 
+#define SCHED_SLOW_ONE 256u
+#define SCHED_SLOW_MAX (64 * SCHED_SLOW_ONE)
+
 /* One tenant as this node's scheduler sees it. */
 struct sched_tenant {
 	struct list link;  /* sched->active while any flow is on @flows */
 	struct list flows; /* those with something to issue, round-robin */
 	uint32_t id;
 	uint32_t weight;
-	uint64_t reserve_bps;  /* 0: none */
-	uint64_t limit_bps;    /* AMUX_BPS_MAX: none */
-	int64_t deficit;       /* bytes it may still issue in this round */
+	uint64_t reserve_bps;	    /* 0: none */
+	uint64_t limit_bps;	    /* AMUX_BPS_MAX: none */
+	int64_t deficit;	    /* bytes it may still issue in this round */
+	uint32_t pull_turn, pulled; /* SQEs in this turn of mux_pull(), which keeps them */
+	uint32_t slow; /* of SCHED_SLOW_ONE: what its bytes cost, where that is measured */
 	uint64_t reserve_tag;  /* ns: at or before now: behind its reserve */
 	uint64_t limit_tag;    /* ns: after now: over its limit */
 	uint64_t queued_bytes; /* enqueued, not issued */

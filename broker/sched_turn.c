@@ -20,6 +20,7 @@ void sched_tenant_init(struct sched_tenant *t, uint32_t id, uint32_t weight,
 	list_init(&t->flows);
 	t->id = id;
 	t->weight = weight;
+	t->slow = SCHED_SLOW_ONE;
 	t->reserve_bps = reserve_bps;
 	t->limit_bps = limit_bps;
 }
@@ -151,6 +152,17 @@ struct sched_tenant *sched_tenant_pick(struct sched *s, uint64_t now)
 	if (ready && (!s->ready_ns || ready < s->ready_ns))
 		s->ready_ns = ready;
 	return NULL;
+}
+
+void sched_tenant_slow(struct sched_tenant *t, uint64_t took_ns, uint64_t fair_ns)
+{
+	uint64_t slow = took_ns * SCHED_SLOW_ONE / (fair_ns ? fair_ns : 1);
+
+	if (slow < SCHED_SLOW_ONE)
+		slow = SCHED_SLOW_ONE;
+	if (slow > SCHED_SLOW_MAX)
+		slow = SCHED_SLOW_MAX;
+	t->slow = (uint32_t)((t->slow * 7ull + slow) / 8);
 }
 
 /* --------------------------------------------------------------------- faults */

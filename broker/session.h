@@ -68,6 +68,7 @@ struct queue {
 	bool draining; /* pull no more than @drain_left */
 	uint32_t drain_left;
 	uint32_t quiet; /* loops without work: after a while the queue goes cold */
+	uint32_t turn;	/* of mux_pull(), in which it gave all that it may */
 
 	/* DECLINED: a count of those posted, and what the client has left of them */
 	uint32_t declined_total, declined_seen;
