@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -42,6 +43,16 @@ static void drain_done(struct mail *mail)
 	struct broker *b = mail->arg;
 	struct list *pos, *tmp;
 
+	for (unsigned int i = 0; i < b->n_nodes; i++) {
+		if (!b->mux[i].hung)
+			continue;
+		/* Regions and records must stay mapped until no device can write to them. */
+		fprintf(stderr,
+			"accelmuxd: node %d: a lost engine did not end what it has: leaving it "
+			"unanswered\n",
+			b->mux[i].node);
+		_exit(EXIT_FAILURE);
+	}
 	if (--b->draining)
 		return;
 	/* The mux threads still drive the devices: the replay's last batch can finish. */
@@ -205,6 +216,17 @@ static bool control_served(const char *path)
 	return served;
 }
 
+/* A connection needs two, a queue two: as many as we may have. */
+static void descriptors_raise(void)
+{
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) || rl.rlim_cur >= rl.rlim_max)
+		return;
+	rl.rlim_cur = rl.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &rl);
+}
+
 int broker_open(struct broker **out, const struct config *cfg, const char *path, char *err,
 		size_t errlen)
 {
@@ -237,6 +259,11 @@ int broker_open(struct broker **out, const struct config *cfg, const char *path,
 
 	ret = fixup_init();
 	if (ret)
+		goto err;
+	descriptors_raise();
+	ret = -ENOMEM;
+	b->host.closer = closer_start();
+	if (!b->host.closer)
 		goto err;
 	/* Clients hold this to learn of our death; a hang-up alone would not prove it. */
 	b->host.pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
@@ -381,6 +408,7 @@ void broker_close(struct broker *b)
 		uv_run(&b->loop, UV_RUN_DEFAULT);
 	server_close(&b->server);
 	tenants_free(&b->host.tenants);
+	closer_stop(b->host.closer);
 	mailbox_fini(&b->outbox);
 	if (b->host.pidfd >= 0)
 		close(b->host.pidfd);

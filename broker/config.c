@@ -74,7 +74,16 @@ void config_default(struct config *cfg)
 	cfg->max_queues = 64;
 	cfg->max_entries = 32768;
 	cfg->max_region_bytes = 64 * GIB;
-	cfg->max_tenant_bytes = UINT64_MAX;
+	cfg->connect_rate = 500;
+	cfg->caps = (struct config_caps){
+		.connections = 512,
+		.regions = 8192,
+		.queues = 1024,
+		.region_bytes = 1024 * GIB,
+		.queue_bytes = GIB / 2,
+		.faults = 10000,
+		.requests = 2000,
+	};
 	cfg->devices = 1;
 	soft_config_default(&cfg->soft);
 	dsa_config_default(&cfg->dsa);
@@ -346,6 +355,11 @@ int config_check(const struct config *cfg, char *err, size_t errlen)
 			return config_fail(err, errlen, "[broker] policy: %s", why);
 		close(fd);
 	}
+	if (cfg->engine == CONFIG_FAULT && !strncmp(cfg->kernel, "replay:", 7))
+		return config_fail(err, errlen,
+				   "[broker] kernel = '%s' with engine = fault: expected none "
+				   "or device:/dev/accelmux (faults are for users' copies)",
+				   cfg->kernel);
 	for (unsigned int i = 0; i < CONFIG_POLICIES && amux_policies[i]; i++) {
 		rc = policy_check(amux_policies[i], cfg->policy_values[i], why, sizeof(why));
 		if (rc)

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "dsa.h"
+#include "fault.h"
 #include "param.h"
 #include "plugin_file.h"
 #include "soft.h"
@@ -29,6 +30,15 @@
  */
 #define CONFIG_MODEL_TIME_SCALE 100
 
+/* What one tenant may have over all its connections.  In a [tenant] section 0: as [broker] says. */
+struct config_caps {
+	uint32_t connections, regions, queues;
+	uint64_t region_bytes; /* registered memory */
+	uint64_t queue_bytes;  /* the broker's memory behind its queues */
+	uint64_t faults;       /* a second, on one node; UINT64_MAX: no limit */
+	uint64_t requests;     /* of the session socket, a second; UINT64_MAX: no limit */
+};
+
 /* A [tenant NAME] section.  A client belongs to the first whose every given match key
  * (uid, gid, cgroup, name) fits; without any, to a tenant of its uid's own. */
 struct config_tenant {
@@ -40,10 +50,11 @@ struct config_tenant {
 	uint32_t weight;	      /* 1 .. 100 */
 	uint64_t reserve_bps;	      /* 0: none */
 	uint64_t limit_bps;	      /* AMUX_BPS_MAX: none */
+	struct config_caps caps;
 };
 
 /* [broker] engine */
-enum config_engine { CONFIG_SOFT = 0, CONFIG_DSA };
+enum config_engine { CONFIG_SOFT = 0, CONFIG_DSA, CONFIG_FAULT };
 
 /* [broker] clients */
 enum config_clients { CONFIG_OWNER = 0, CONFIG_GROUP, CONFIG_ALL };
@@ -51,6 +62,7 @@ enum config_clients { CONFIG_OWNER = 0, CONFIG_GROUP, CONFIG_ALL };
 struct config {
 	/* [broker] */
 	uint32_t engine;       /* enum config_engine */
+	struct fault_config fault; /* engine = fault:SPEC */
 	char socket[108];      /* session socket */
 	char control[108];     /* control socket */
 	uint32_t clients;      /* enum config_clients: who may connect to the session socket */
@@ -69,7 +81,8 @@ struct config {
 	bool own_core;	   /* soft, no model: the operator gave the broker a core */
 	uint32_t max_connections, max_regions, max_queues, max_entries; /* last three: each */
 	uint64_t max_region_bytes;
-	uint64_t max_tenant_bytes; /* registered memory of one tenant */
+	uint64_t connect_rate;	 /* of one uid, a second; UINT64_MAX: no limit */
+	struct config_caps caps; /* of a tenant that has none of its own */
 	/* [soft] */
 	unsigned int devices; /* per node */
 	struct soft_config soft;

@@ -13,9 +13,11 @@
 #include "../client/barrier.h"
 #include "clock.h"
 #include "mux.h"
+#include "outage.h"
 
 #define PULL_BUDGET    64    /* SQEs of one queue in one loop: no queue holds up the others */
 #define PULL_PIECE     8     /* of them, between two publications */
+#define PULL_TENANT    256   /* ... and no tenant, however many it has */
 #define PROGRESS_NS    50000 /* an inline device copies at most about this long at once */
 #define POLL_EVENTS_NS 20000 /* how often a busy loop looks for kicks of cold queues */
 #define COLD_LOOPS     256   /* loops without work after which a queue is polled no more */
@@ -25,7 +27,8 @@
 #define KERNEL_HOLD_NS 50000 /* the kernel class stays active this long after its last copy */
 #define WAIT_EPOCHS    16    /* window of the wait percentiles shown to policies */
 #define STATE_QUEUES   64    /* queues whose headers one epoch refreshes, beyond hot ones */
-#define DRAIN_STALL_NS NSEC_PER_SEC /* a drain waits this long for clients to make room */
+#define DRAIN_STALL_NS NSEC_PER_SEC	  /* a drain waits this long for clients to make room */
+#define DRAIN_HUNG_NS  (5 * NSEC_PER_SEC) /* ... and for engines that may be dead */
 
 /* ---------------------------------------------------------------------- kernel */
 
@@ -218,6 +221,24 @@ static bool mux_drained(struct mux *m)
 	return drained;
 }
 
+/*
+ * Engines that do not answer and are not proved quiet could hold up a drain for ever: nothing but
+ * the end of this process, which takes its address space from them, makes sure of them then.
+ */
+static bool mux_hung(struct mux *m)
+{
+	uint64_t now = clock_ns();
+
+	if (!outage_holds_all(&m->sched)) {
+		m->hung_since_ns = 0;
+		return false;
+	}
+	if (!m->hung_since_ns)
+		m->hung_since_ns = now;
+	m->hung = now - m->hung_since_ns >= DRAIN_HUNG_NS;
+	return m->hung;
+}
+
 /* Is what a deferred mail waits for over?  Then finish it. */
 static bool mail_settled(struct mux *m, struct mail *mail)
 {
@@ -246,7 +267,8 @@ static bool mail_settled(struct mux *m, struct mail *mail)
 			queue_forget(m, container_of(pos, struct queue, link));
 		return true;
 	case MAIL_DRAIN:
-		if (!mux_drained(m) || sched_busy(&m->sched) || !list_empty(&m->queues.dirty))
+		if (!mux_hung(m) &&
+		    (!mux_drained(m) || sched_busy(&m->sched) || !list_empty(&m->queues.dirty)))
 			return false;
 		m->drain_until_ns = 0;
 		return true;
@@ -333,6 +355,7 @@ static void mail_act(struct mux *m, struct mail *mail, uint64_t now)
 		tc = container_of(mail, struct tenant_change, mail);
 		sched_tenant_set(&m->sched, tc->tenant, tc->weight, tc->reserve_bps,
 				 tc->limit_bps);
+		tc->tenant->fault_ns = tc->fault_ns;
 		break;
 	case MAIL_POLICY:
 		pc = container_of(mail, struct policy_change, mail);
@@ -368,8 +391,9 @@ static void mail_act(struct mux *m, struct mail *mail, uint64_t now)
 	list_add_tail(&m->waiting, &mail->link);
 }
 
-/* The client broke the ABI: stop its rings and let the control thread cut it off. */
-static void session_break(struct mux *m, struct session *s, const char *why, uint64_t now)
+/* The client is not to be served any more: stop its rings and let control cut it off. */
+static void session_break(struct mux *m, struct session *s, enum cutoff cut, const char *why,
+			  uint64_t now)
 {
 	struct list *pos;
 
@@ -377,11 +401,31 @@ static void session_break(struct mux *m, struct session *s, const char *why, uin
 		return;
 	s->is_broken = true;
 	s->why = why;
+	s->cut = cut;
 	list_for_each(pos, &s->queues)
 		queue_stop(container_of(pos, struct queue, link), now);
 	s->broken.type = MAIL_SESSION_BROKEN;
 	s->broken.session = s;
 	mail_answer(m, &s->broken);
+}
+
+/* Every session of the tenant that the scheduler has had enough of. */
+static void mux_cut_offender(struct mux *m, uint64_t now)
+{
+	struct sched_tenant *t = m->sched.offender;
+	struct list *pos;
+
+	m->sched.offender = NULL;
+	t->fault_since = 0;
+	list_for_each(pos, &m->queues.all) {
+		struct queue *q = container_of(pos, struct queue, peer);
+
+		if (q->flow.tenant == t)
+			session_break(m, q->session, CUT_FAULTS,
+				      "its copies fault too often, on memory that is not there "
+				      "(max_tenant_faults)",
+				      now);
+	}
 }
 
 /* ------------------------------------------------------------------------ loop */
@@ -416,15 +460,33 @@ static unsigned int mux_pull(struct mux *m, uint64_t now)
 
 	m->queues.spot.allowed = few && !m->kernel;
 
+	m->turn++;
 	list_for_each_safe(pos, tmp, &m->queues.hot) {
 		struct queue *q = container_of(pos, struct queue, hot);
-		int n = mux_pull_one(m, q, few, now);
+		struct sched_tenant *t = q->flow.tenant;
+		int n;
 
+		if (q->turn == m->turn)
+			break; /* it, and those behind it, have had theirs */
+		if (t->pull_turn != m->turn) {
+			t->pull_turn = m->turn;
+			t->pulled = 0;
+		} else if (t->pulled >= PULL_TENANT) {
+			continue;
+		}
+		n = mux_pull_one(m, q, few, now);
 		if (n > 0) {
 			q->quiet = 0;
 			total += (unsigned int)n;
+			t->pulled += (unsigned int)n;
+			if (n == PULL_BUDGET) { /* the tenant's next one is first next time */
+				q->turn = m->turn;
+				list_del(pos);
+				list_add_tail(&m->queues.hot, pos);
+			}
 		} else if (n < 0) {
-			session_break(m, q->session, "impossible submission queue tail", now);
+			session_break(m, q->session, CUT_RING,
+				      "impossible submission queue tail", now);
 			break; /* its queues left the list we walk */
 		} else if (++q->quiet > COLD_LOOPS && !q->flow.unanswered && !q->has_held &&
 			   !amux_sq_sleep(&q->ring)) {
@@ -600,6 +662,8 @@ static void mux_loop(struct mux *m)
 		mux_epoch(m, now);
 	else if (plan_owed(&m->planner) && now - m->last_look_ns >= m->epoch_ns)
 		mux_look(m, now);
+	if (m->sched.offender)
+		mux_cut_offender(m, now);
 	if (m->drain_until_ns && (pulled || sched_busy(&m->sched)))
 		m->drain_until_ns = now + DRAIN_STALL_NS;
 	if (!list_empty(&m->waiting))

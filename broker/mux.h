@@ -42,7 +42,7 @@ struct tenant_change {
 	struct mail mail;
 	struct sched_tenant *tenant;
 	uint32_t weight;
-	uint64_t reserve_bps, limit_bps;
+	uint64_t reserve_bps, limit_bps, fault_ns;
 };
 
 /* MAIL_ENGINES */
@@ -86,11 +86,14 @@ struct mux {
 	uint64_t last_epoch_ns, last_look_ns, quiet_since_ns, last_poll_ns;
 	uint64_t
 		drain_until_ns; /* 0: not draining; else when clients that hold it up are left */
+	uint64_t hung_since_ns; /* draining, and lost engines hold all that is left; 0: no */
 	bool force_epoch, stop, modelled;
 	bool copies; /* an engine of the node is this thread */
 	unsigned int answered; /* by mux_watch(), not counted as work yet */
 	bool pulled;	       /* something, since the last epoch */
 	bool told;	       /* every queue's header shows the state of rest */
+	bool hung;     /* it was left unanswered; set before the answer to MAIL_DRAIN */
+	uint32_t turn; /* of mux_pull() */
 	pthread_t thread;
 	bool started;
 	struct amux_view view; /* scratch for plan_epoch() */

@@ -209,6 +209,24 @@ static json_t *counts_json(const char *const *names, const uint64_t *values, uns
 	return o;
 }
 
+/* {"refused": {...}, "cut_off": {...}, "request_waits": n} */
+static json_t *refusals_json(const struct refusal_counts *rc)
+{
+	return json_pack("{s:o, s:o, s:I}", "refused",
+			 counts_json(refusal_names, rc->refused, REFUSALS), "cut_off",
+			 counts_json(cutoff_names, rc->cut, CUTOFFS), "request_waits",
+			 num(rc->waits));
+}
+
+static json_t *caps_json(const struct config_caps *c)
+{
+	return json_pack("{s:I, s:I, s:o, s:I, s:o, s:o, s:o}", "connections",
+			 num(c->connections), "regions", num(c->regions), "region_bytes",
+			 limit(c->region_bytes), "queues", num(c->queues), "queue_bytes",
+			 limit(c->queue_bytes), "faults_per_s", limit(c->faults),
+			 "requests_per_s", limit(c->requests));
+}
+
 static json_t *flow_json(const struct flow_stats *f)
 {
 	uint64_t actual = stat_read(&f->actual_ns), declined = 0;
@@ -217,16 +235,16 @@ static json_t *flow_json(const struct flow_stats *f)
 		declined += stat_read(&f->declined[i]);
 	return json_pack(
 		"{s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
-		" s:I, s:o, s:o, s:o, s:o}",
+		" s:I, s:I, s:o, s:o, s:o, s:o}",
 		"requests", counter(&f->requests), "completed", counter(&f->completed),
 		"failed", counter(&f->failed), "declined", num(declined), "declines",
 		counts_json(report_declines, f->declined, DECLINE_REASONS), "declined_bytes",
 		counter(&f->declined_bytes), "descriptors", counter(&f->descriptors),
 		"engine_bytes", counter(&f->engine_bytes), "borrowed_bytes",
-		counter(&f->borrowed_bytes), "faults", counter(&f->faults), "resumes",
-		counter(&f->resumes), "actual_ns", num(actual), "alone_ns",
-		counter(&f->alone_ns), "cpu_ns", counter(&f->cpu_ns), "engine_cpu_ns",
-		counter(&f->engine_cpu_ns), "slowdown_alone",
+		counter(&f->borrowed_bytes), "faults", counter(&f->faults), "fault_waits",
+		counter(&f->fault_waits), "resumes", counter(&f->resumes), "actual_ns",
+		num(actual), "alone_ns", counter(&f->alone_ns), "cpu_ns", counter(&f->cpu_ns),
+		"engine_cpu_ns", counter(&f->engine_cpu_ns), "slowdown_alone",
 		ratio(actual, stat_read(&f->alone_ns)), "slowdown_cpu",
 		ratio(actual, stat_read(&f->cpu_ns)), "wait", hist_json(&f->wait), "service",
 		hist_json(&f->service));
@@ -459,17 +477,20 @@ json_t *report_status(struct broker *b)
 	struct status_tenant tenant;
 	json_t *metrics = cfg->metrics_addr[0] ? text(cfg->metrics_addr) : json_null();
 
-	return json_pack(
-		"{s:s, s:i, s:I, s:s, s:o, s:b, s:I, s:o, s:o, s:I, s:I, s:I, s:o, s:o,"
-		" s:o}",
-		"version", AMUX_VERSION, "pid", (int)getpid(), "uptime_ns", num(uptime),
-		"policy", policy->name, "plugin", plugin_json(b), "model",
-		(int)config_modelled(cfg), "time_scale", num(config_time_scale(cfg)), "socket",
-		text(cfg->socket), "metrics", metrics, "connections",
-		num(broker_connections(b)), "tenants",
-		num(broker_tenant(b, UINT32_MAX, &tenant)), "rejected", num(broker_rejected(b)),
-		"classes", classes_json(b), "nodes", nodes_json(b), "devices",
-		report_device_list(b, uptime));
+	return merge(
+		refusals_json(broker_refusals(b)),
+		json_pack(
+			"{s:s, s:i, s:I, s:s, s:o, s:b, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:o,"
+			" s:o, s:o}",
+			"version", AMUX_VERSION, "pid", (int)getpid(), "uptime_ns", num(uptime),
+			"policy", policy->name, "plugin", plugin_json(b), "model",
+			(int)config_modelled(cfg), "time_scale", num(config_time_scale(cfg)),
+			"socket", text(cfg->socket), "metrics", metrics, "connections",
+			num(broker_connections(b)), "tenants",
+			num(broker_tenant(b, UINT32_MAX, &tenant)), "rejected",
+			num(broker_rejected(b)), "closing", num(broker_closing(b)), "classes",
+			classes_json(b), "nodes", nodes_json(b), "devices",
+			report_device_list(b, uptime)));
 }
 
 /* Whole 64-bit words, which JSON integers are not. */
@@ -490,18 +511,19 @@ json_t *report_tenants(struct broker *b)
 
 	for (unsigned int i = 0; i < n; i++) {
 		broker_tenant(b, i, &t);
-		a = append(
-			a,
-			merge(json_pack(
-				      "{s:I, s:o, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I}",
-				      "id", num(t.id), "name", text(t.name), "weight",
-				      num(t.weight), "reserve_bps", num(t.reserve_bps),
-				      "limit_bps", limit(t.limit_bps), "connections",
-				      num(t.connections), "queues", num(t.queues), "regions",
-				      num(t.regions), "region_bytes", num(t.region_bytes),
-				      "queued_bytes", num(t.queued_bytes), "evictions",
-				      num(t.evictions)),
-			      merge(ledger_json(t.stats), flow_json(t.stats))));
+		a = append(a, merge(json_pack("{s:I, s:o, s:I, s:I, s:o, s:I, s:I, s:I, s:I, "
+					      "s:I, s:I, s:o, s:I}",
+					      "id", num(t.id), "name", text(t.name), "weight",
+					      num(t.weight), "reserve_bps", num(t.reserve_bps),
+					      "limit_bps", limit(t.limit_bps), "connections",
+					      num(t.connections), "queues", num(t.queues),
+					      "regions", num(t.regions), "region_bytes",
+					      num(t.region_bytes), "queued_bytes",
+					      num(t.queued_bytes), "queue_bytes",
+					      num(t.queue_bytes), "limits", caps_json(t.caps),
+					      "evictions", num(t.evictions)),
+				    merge(refusals_json(t.refusals),
+					  merge(ledger_json(t.stats), flow_json(t.stats)))));
 	}
 	return json_pack("{s:o}", "tenants", a);
 }

@@ -10,8 +10,10 @@
 #include "../client/barrier.h"
 #include "outage.h"
 #include "sched_parts.h"
+#include "soft_exec.h"
 
-#define MIN_COST_MAX (64u << 10) /* no descriptor is charged as more than this for its turn */
+#define MIN_COST_MAX   (64u << 10) /* no descriptor is charged as more than this for its turn */
+#define SLOW_CHUNK_MIN 4096ull
 
 int sched_init(struct sched *s, struct device *const *dev, unsigned int n,
 	       const struct amux_plan *plan, struct mux_stats *mux)
@@ -155,6 +157,19 @@ static void request_end(struct sched *s, struct request *r, uint64_t now)
 	f->complete(f, r, now);
 }
 
+/* The largest piece: of a tenant whose bytes are slow, one that takes no longer than others'. */
+static uint64_t chunk_max(const struct sched *s, const struct sched_device *sd,
+			  const struct sched_tenant *t)
+{
+	uint64_t max = s->plan->chunk_bytes < sd->dev->max_xfer ? s->plan->chunk_bytes
+								: sd->dev->max_xfer;
+
+	if (t->slow == SCHED_SLOW_ONE || max <= SLOW_CHUNK_MIN)
+		return max;
+	max = max * SCHED_SLOW_ONE / t->slow & ~(SLOW_CHUNK_MIN - 1);
+	return max > SLOW_CHUNK_MIN ? max : SLOW_CHUNK_MIN;
+}
+
 static void chunk_issue(struct sched *s, struct sched_engine *se, unsigned int d,
 			unsigned int e, struct sched_tenant *t, bool reserved, uint64_t now)
 {
@@ -164,13 +179,13 @@ static void chunk_issue(struct sched *s, struct sched_engine *se, unsigned int d
 	struct request *r = container_of(f->pending.next, struct request, link);
 	const struct amux_plan_share *sh = share_of(s, d);
 	uint64_t burst = sd->burst_ns;
+	uint32_t cost;
 
-	request_next(r, c,
-		     s->plan->chunk_bytes < sd->dev->max_xfer ? s->plan->chunk_bytes
-							      : sd->dev->max_xfer);
+	request_next(r, c, chunk_max(s, sd, t));
 	c->dev = (uint8_t)d;
 	c->engine = (uint8_t)e;
-	c->cost = c->bytes > sd->min_cost ? c->bytes : sd->min_cost;
+	cost = c->bytes > sd->min_cost ? c->bytes : sd->min_cost;
+	c->cost = (uint32_t)((uint64_t)cost * t->slow / SCHED_SLOW_ONE);
 	if (!r->issued_ns) {
 		r->issued_ns = now;
 		tally_run_add(&t->tally.wait, now - r->arrived_ns, 1, &t->stats.wait,
@@ -184,18 +199,18 @@ static void chunk_issue(struct sched *s, struct sched_engine *se, unsigned int d
 	if (!reserved) /* what is guaranteed does not cost a tenant its turn */
 		t->deficit -= c->cost;
 	if (t->limit_bps != AMUX_BPS_MAX)
-		t->limit_tag = tag_advance(t->limit_tag, now, burst, c->cost, t->limit_bps);
+		t->limit_tag = tag_advance(t->limit_tag, now, burst, cost, t->limit_bps);
 	if (t->reserve_bps)
 		t->reserve_tag =
-			tag_advance(t->reserve_tag, now, burst, c->cost, t->reserve_bps);
+			tag_advance(t->reserve_tag, now, burst, cost, t->reserve_bps);
 	if (sd->user_bps && sd->user_bps != AMUX_BPS_MAX)
-		sd->user_tag = tag_advance(sd->user_tag, now, burst, c->cost, sd->user_bps);
+		sd->user_tag = tag_advance(sd->user_tag, now, burst, cost, sd->user_bps);
 	c->borrowed = false;
 	if (sh->reserve_bps) {
 		c->borrowed = sd->own_tag > now;
 		if (!c->borrowed)
 			sd->own_tag =
-				tag_advance(sd->own_tag, now, burst, c->cost, sh->reserve_bps);
+				tag_advance(sd->own_tag, now, burst, cost, sh->reserve_bps);
 	}
 
 	/* in flight */
@@ -309,16 +324,19 @@ static void chunk_complete(struct sched *s, struct chunk *c, uint64_t now)
 	struct request *r = c->req;
 	struct sched_tenant *t = r->flow->tenant;
 	uint64_t before = r->done;
+	enum chunk_verdict verdict;
 	bool fault =
 		(record_status(&c->rec) & DSA_COMP_STATUS_MASK) == DSA_COMP_PAGE_FAULT_NOBOF;
 
 	if (!c->redone && sd->dev->ops->completed)
 		sd->dev->ops->completed(sd->dev, c->engine, &c->desc, &c->rec);
+	verdict = request_chunk_done(r, c);
 	if (fault) {
 		stat_add(&t->stats.faults, 1);
 		stat_add(&s->users.faults, 1);
+		sched_tenant_fault(s, t, verdict == CHUNK_DONE, now);
 	}
-	if (request_chunk_done(r, c) == CHUNK_RESUME) {
+	if (verdict == CHUNK_RESUME) {
 		chunk_account(s, c, r->done - before);
 		stat_add(&t->stats.resumes, 1);
 		stat_add(&s->users.resumes, 1);
@@ -330,6 +348,13 @@ static void chunk_complete(struct sched *s, struct chunk *c, uint64_t now)
 	}
 	chunk_account(s, c, r->done - before);
 	chunk_leave(s, c);
+	if ((c->rec.rsvd || t->slow > SCHED_SLOW_ONE) && (sd->dev->caps & DEVICE_CAP_CPU)) {
+		uint64_t cost = c->desc.xfer_size > sd->min_cost ? c->desc.xfer_size
+								 : sd->min_cost;
+
+		sched_tenant_slow(t, c->rec.rsvd * (uint64_t)SOFT_TIME_NS,
+				  bytes_to_ns(cost, sd->dev->engine_bps));
+	}
 	list_add_head(&s->free, &c->link);
 	if (sd->kernel_since && !sd->borrowed_inflight) {
 		hist_add(&s->mux->revoke, now - sd->kernel_since);

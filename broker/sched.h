@@ -11,7 +11,9 @@
  * over the tenants that have something to issue, round-robin among a tenant's flows (so more
  * queues gain nothing), a flow's requests in order.  A tenant beyond its limit is skipped.
  * Cost of a chunk: max(bytes, what an engine moves in desc_ns): tenants share *bytes*, yet a
- * flood of tiny descriptors is charged for the time it takes.
+ * flood of tiny descriptors is charged for the time it takes.  Where an engine is a CPU and tells
+ * how long descriptors took (soft_exec.h: while there are many page faults), a tenant whose bytes
+ * take longer than they should is charged for that time, in its turn and in flight.
  *
  * Owner: a mux.  Thread: the mux thread alone, except struct flow_stats (see stats.h).
  */
@@ -25,20 +27,29 @@
 #include "stats.h"
 #include "tally.h"
 
+#define SCHED_SLOW_ONE 256u
+#define SCHED_SLOW_MAX (64 * SCHED_SLOW_ONE)
+
 /* One tenant as this node's scheduler sees it. */
 struct sched_tenant {
 	struct list link;  /* sched->active while any flow is on @flows */
 	struct list flows; /* those with something to issue, round-robin */
 	uint32_t id;
 	uint32_t weight;
-	uint64_t reserve_bps;  /* 0: none */
-	uint64_t limit_bps;    /* AMUX_BPS_MAX: none */
-	int64_t deficit;       /* bytes it may still issue in this round */
+	uint64_t reserve_bps;	    /* 0: none */
+	uint64_t limit_bps;	    /* AMUX_BPS_MAX: none */
+	int64_t deficit;	    /* bytes it may still issue in this round */
+	uint32_t pull_turn, pulled; /* SQEs in this turn of mux_pull(), which keeps them */
+	uint32_t slow; /* of SCHED_SLOW_ONE: what its bytes cost, where that is measured */
 	uint64_t reserve_tag;  /* ns: at or before now: behind its reserve */
 	uint64_t limit_tag;    /* ns: after now: over its limit */
 	uint64_t queued_bytes; /* enqueued, not issued */
 	uint64_t inflight_bytes;
 	uint64_t epoch_bytes; /* engine_bytes at the last epoch */
+	/* see sched_tenant_fault() */
+	uint64_t fault_ns;    /* what a fault costs, 0: nothing */
+	uint64_t fault_tag;   /* ns: its faults are paid for until then */
+	uint64_t fault_since; /* ns: over its rate since then, 0: it is not */
 	struct flow_stats stats;
 	struct tally tally; /* what @stats do not show yet */
 };
@@ -56,7 +67,7 @@ struct flow {
 };
 
 struct sched_engine {
-	struct list inflight; /* chunks, in order of submission */
+	struct list inflight;			  /* chunks, in order of submission */
 	uint64_t inflight_bytes, inflight_chunks; /* shown by the control thread */
 	uint64_t losses; /* times that it was lost, see enum engine_health */
 	uint64_t redone; /* chunks that a CPU did because of that */
@@ -104,9 +115,10 @@ struct sched {
 	double alone_ns_byte;	/* of the first device, idle */
 	uint64_t model_cpu_bps; /* 0 unless CPU copies are modelled */
 	bool cpu_only;		/* every engine is a CPU that the broker was not given */
-	bool finishing; /* the plan grants users nothing, but some requests have begun */
-	bool by_cpu;	/* ... and no engine is up to finish them: this thread does */
+	bool finishing;	 /* the plan grants users nothing, but some requests have begun */
+	bool by_cpu;	 /* ... and no engine is up to finish them: this thread does */
 	bool on_drained; /* ... or drained ones do, as no other is up */
+	struct sched_tenant *offender; /* its sessions are to be cut off: max_tenant_faults */
 	struct mux_stats *mux;
 	struct flow_stats users; /* the class: sum over tenants, gone ones included */
 	uint64_t epoch_arrived, arrived_bytes; /* class */

@@ -14,6 +14,7 @@
 #include "server.h"
 
 #define ACCEPT_BUDGET 16 /* connections taken in one turn of the loop */
+#define PAUSE_MS      100
 
 /* The socket's directory must be ours: in /tmp anybody could have made it first. */
 static int directory_make(const char *socket_path, char *err, size_t errlen)
@@ -70,6 +71,16 @@ static int lock_take(struct server *s, char *err, size_t errlen)
 	return 0;
 }
 
+static void server_accept(uv_poll_t *poll, int status, int events);
+
+static void pause_over(uv_timer_t *timer)
+{
+	struct server *s = timer->data;
+
+	if (s->listening)
+		uv_poll_start(&s->poll, UV_READABLE, server_accept);
+}
+
 static void server_accept(uv_poll_t *poll, int status, int events)
 {
 	struct server *s = poll->data;
@@ -78,6 +89,13 @@ static void server_accept(uv_poll_t *poll, int status, int events)
 	for (int i = 0; status == 0 && i < ACCEPT_BUDGET; i++) {
 		int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
+		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
+			       errno == ENOBUFS)) {
+			/* Whoever waits there stays: without a pause we would do nothing else. */
+			host_refused(s->host, NULL, REFUSED_RESOURCES);
+			uv_poll_stop(poll);
+			uv_timer_start(&s->pause, pause_over, PAUSE_MS, 0);
+		}
 		if (fd < 0)
 			break;
 		conn_open(s->host, poll->loop, fd);
@@ -114,7 +132,8 @@ int server_open(struct server *s, uv_loop_t *loop, struct conn_host *host, const
 		goto err_sock;
 	}
 	uv_poll_init(loop, &s->poll, s->fd);
-	s->poll.data = s;
+	uv_timer_init(loop, &s->pause);
+	s->poll.data = s->pause.data = s;
 	uv_poll_start(&s->poll, UV_READABLE, server_accept);
 	s->listening = true;
 	return 0;
@@ -136,6 +155,7 @@ void server_stop(struct server *s)
 	s->listening = false;
 	unlink(s->path);
 	uv_close((uv_handle_t *)&s->poll, NULL);
+	uv_close((uv_handle_t *)&s->pause, NULL);
 }
 
 void server_close(struct server *s)

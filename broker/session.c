@@ -16,6 +16,13 @@
 
 static void queue_complete(struct flow *f, struct request *r, uint64_t now);
 
+uint64_t queue_bytes(uint32_t sq_entries, uint32_t cq_entries)
+{
+	return sizeof(struct queue) + amux_ring_bytes(sq_entries, cq_entries) +
+	       cq_entries *
+		       (uint64_t)(sizeof(struct request) + sizeof(uint32_t) + sizeof(uint64_t));
+}
+
 int queue_create(struct queue **out, uint32_t id, uint32_t sq_entries, uint32_t cq_entries,
 		 int *ring_fd)
 {

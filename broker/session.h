@@ -19,6 +19,7 @@
 #include "../client/ring.h"
 #include "footprint.h"
 #include "mailbox.h"
+#include "refusal.h"
 #include "sched.h"
 #include "spot.h"
 
@@ -41,6 +42,7 @@ struct session {
 	struct mail broken; /* posted once, when the client breaks the ABI */
 	bool is_broken;
 	const char *why;
+	enum cutoff cut; /* the same for counters */
 };
 
 struct queue {
@@ -70,6 +72,7 @@ struct queue {
 	bool draining; /* pull no more than @drain_left */
 	uint32_t drain_left;
 	uint32_t quiet; /* loops without work: after a while the queue goes cold */
+	uint32_t turn;	/* of mux_pull(), in which it gave all that it may */
 
 	/* DECLINED: a count of those posted, and what the client has left of them */
 	uint32_t declined_total, declined_seen;
@@ -80,6 +83,9 @@ struct queue {
 
 	struct footprint written;
 };
+
+/* What a queue takes of the broker's memory, bytes. */
+uint64_t queue_bytes(uint32_t sq_entries, uint32_t cq_entries);
 
 /* Make a queue's memory: ring memfd (sealed), wake-ups, requests.  *@ring_fd is for the
  * client, the caller closes it after passing it.  Returns 0 or -errno. */

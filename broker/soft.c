@@ -14,7 +14,7 @@
 
 /* Without a model nothing is known of this host's speed: nominal, not measured. */
 #define NOMINAL_BPS	10000000000ull
-#define NOMINAL_DESC_NS 50u
+#define NOMINAL_DESC_NS 400u /* pull, schedule and answer included: one thread does it all */
 
 void soft_config_default(struct soft_config *cfg)
 {
@@ -281,7 +281,7 @@ int soft_open(struct device *dev, unsigned int index, const struct soft_config *
 		return ret;
 	}
 	s->dev = dev;
-	s->limits = (struct soft_limits){ cfg->max_xfer, SOFT_BATCH_MAX };
+	s->limits = (struct soft_limits){ cfg->max_xfer, SOFT_BATCH_MAX, 0 };
 	s->engines = cfg->engines;
 	s->threads = cfg->threads;
 	s->modelled = cfg->model;

@@ -19,6 +19,7 @@
 
 #include "../client/barrier.h"
 #include "../client/crc.h"
+#include "clock.h"
 #include "fault_fixup.h"
 #include "soft.h"
 
@@ -433,7 +434,7 @@ static void record_write(const struct dsa_hw_desc *d, uint8_t status,
 	if (!(d->flags & IDXD_OP_FLAG_RCR) && status == DSA_COMP_SUCCESS)
 		return;
 	rec->result = out->result;
-	rec->rsvd = 0;
+	rec->rsvd = out->rsvd;
 	rec->bytes_completed = out->bytes_completed;
 	rec->fault_addr = out->fault_addr;
 	memcpy(rec->op_specific, out->op_specific, sizeof(rec->op_specific));
@@ -493,6 +494,7 @@ static uint8_t exec(const struct dsa_hw_desc *d, const struct soft_limits *limit
 	const struct opcode *o = opcode_find(d);
 	struct dsa_completion_record out;
 	uint32_t bad_flags = 0;
+	uint64_t began = 0;
 	struct op op;
 	uint8_t status;
 
@@ -500,6 +502,8 @@ static uint8_t exec(const struct dsa_hw_desc *d, const struct soft_limits *limit
 	if (record_misaligned(d))
 		return DSA_COMP_CRA_ALIGN;
 	memset(&out, 0, sizeof(out));
+	if (amux_load_relaxed(&limits->timed))
+		began = clock_ns();
 	status = check(o, d, limits, in_batch, &bad_flags);
 	if (status != DSA_COMP_SUCCESS) {
 		out.invalid_flags = bad_flags & 0xffffff;
@@ -509,6 +513,11 @@ static uint8_t exec(const struct dsa_hw_desc *d, const struct soft_limits *limit
 		op_prepare(&op, o, d);
 		status = op_run(&op, o, &out);
 		*bytes = out.bytes_completed;
+	}
+	if (began) {
+		uint64_t took = (clock_ns() - began) / SOFT_TIME_NS + 1;
+
+		out.rsvd = took < UINT16_MAX ? (uint16_t)took : UINT16_MAX;
 	}
 	record_write(d, status, &out);
 	return status;
@@ -602,7 +611,7 @@ void soft_exec_abort(const struct dsa_hw_desc *desc, uint8_t status)
 
 void soft_execute(const struct dsa_hw_desc *desc)
 {
-	static const struct soft_limits device = { SOFT_XFER_MAX, SOFT_BATCH_MAX };
+	static const struct soft_limits device = { SOFT_XFER_MAX, SOFT_BATCH_MAX, 0 };
 	uint64_t bytes;
 
 	if (fixup_init() == 0)

@@ -44,6 +44,7 @@ struct flow_stats {
 	uint64_t engine_bytes;	 /* completed by engines, counted per chunk */
 	uint64_t borrowed_bytes; /* of those, issued beyond the class's own reserve */
 	uint64_t faults;	 /* page faults and SIGBUS met by engines */
+	uint64_t fault_waits;	 /* of them, beyond max_tenant_faults: the tenant had to wait */
 	uint64_t resumes;	 /* partial completions continued */
 	uint64_t actual_ns;	 /* sum over completed requests: arrival to completion */
 	uint64_t alone_ns;	 /* the same, predicted for an idle device */

@@ -30,6 +30,16 @@ uint64_t broker_rejected(struct broker *b)
 	return b->host.rejected;
 }
 
+const struct refusal_counts *broker_refusals(struct broker *b)
+{
+	return &b->host.refusals;
+}
+
+unsigned int broker_closing(struct broker *b)
+{
+	return closer_pending(b->host.closer);
+}
+
 static void use_read(struct mux *m, unsigned int d, const struct amux_plan *plan,
 		     struct status_device *sd)
 {
@@ -138,6 +148,9 @@ unsigned int broker_tenant(struct broker *b, unsigned int i, struct status_tenan
 		out->regions = t->regions;
 		out->region_bytes = t->region_bytes;
 		out->evictions = t->evictions;
+		out->queue_bytes = t->queue_bytes;
+		out->caps = &t->caps;
+		out->refusals = &t->refusals;
 		out->stats = &b->scratch;
 	}
 	return n;

@@ -13,6 +13,7 @@
 #include "engine.h"
 #include "grant.h"
 #include "plan.h"
+#include "refusal.h"
 #include "stats.h"
 
 struct broker;
@@ -24,8 +25,10 @@ struct status_tenant {
 	uint64_t reserve_bps, limit_bps; /* AMUX_BPS_MAX: none */
 	uint32_t connections, queues, regions;
 	uint64_t region_bytes;
-	uint64_t queued_bytes;
-	uint64_t evictions;		/* connections that an operator cut off */
+	uint64_t queued_bytes, queue_bytes;
+	const struct config_caps *caps;	       /* valid as long as the tenant */
+	const struct refusal_counts *refusals; /* the same */
+	uint64_t evictions;		       /* connections that an operator cut off */
 	const struct flow_stats *stats; /* all nodes; valid until the next broker_tenant() */
 };
 
@@ -51,7 +54,7 @@ struct status_node {
 	const struct flow_stats *users; /* the user class of this node */
 	char policy[32];
 	char reverted[PLAN_WHY_LEN]; /* why it is a replacement, "" if it is not */
-	struct amux_plan plan; /* in force */
+	struct amux_plan plan;	     /* in force */
 	unsigned int n_devices;
 	struct status_device devices[AMUX_POLICY_DEVS];
 };
@@ -61,6 +64,10 @@ uint64_t broker_start_ns(struct broker *b); /* CLOCK_MONOTONIC */
 unsigned int broker_connections(struct broker *b);
 /* Connections and requests refused since the start, by what was wrong. */
 uint64_t broker_rejected(struct broker *b);
+
+const struct refusal_counts *broker_refusals(struct broker *b);
+/* Descriptors and mappings of clients that are being let go of. */
+unsigned int broker_closing(struct broker *b);
 
 /* Nodes 0 .. n-1; returns n.  Fills *@out if @i < n. */
 unsigned int broker_node(struct broker *b, unsigned int i, struct status_node *out);

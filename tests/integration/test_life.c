@@ -375,7 +375,7 @@ static void test_visits(void)
 	}
 	tap_ok(!bad && daemon_settles(&d, "status", "connections", 0, 5000 * TAP_SLOW),
 	       "%u clients came and went, %u had errors", n, bad);
-	tap_ok(daemon_fds(&d) == fds && daemon_memfds(&d) == memfds,
+	tap_ok(daemon_let_go(&d) && daemon_fds(&d) == fds && daemon_memfds(&d) == memfds,
 	       "they left %u of %u descriptors and %u of %u memfds", daemon_fds(&d), fds,
 	       daemon_memfds(&d), memfds);
 	daemon_stop(&d);

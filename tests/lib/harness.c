@@ -433,6 +433,11 @@ bool daemon_settles(struct daemon *d, const char *method, const char *path, uint
 	return true;
 }
 
+bool daemon_let_go(struct daemon *d)
+{
+	return daemon_settles(d, "status", "closing", 0, 5000 * TAP_SLOW);
+}
+
 unsigned int daemon_fds(const struct daemon *d)
 {
 	unsigned int n = 0;

@@ -79,6 +79,9 @@ uint64_t daemon_count(struct daemon *d, const char *method, const char *path);
 bool daemon_settles(struct daemon *d, const char *method, const char *path, uint64_t want,
 		    unsigned int timeout_ms);
 
+/* Has it let go of everything that clients gave it, within 5 s * TAP_SLOW? */
+bool daemon_let_go(struct daemon *d);
+
 /* Of its process: open descriptors, mappings of memfds, KiB of shared memory resident. */
 unsigned int daemon_fds(const struct daemon *d);
 unsigned int daemon_memfds(const struct daemon *d);

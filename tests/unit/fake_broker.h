@@ -20,6 +20,7 @@ struct broker {
 	uint64_t start_ns;
 	unsigned int connections;
 	uint64_t rejected;
+	struct refusal_counts refusals;
 	struct mux_stats mux;
 	struct flow_stats users;
 	struct device dev;
@@ -71,6 +72,8 @@ static void fake_tenant(struct broker *b, const char *name, uint32_t weight, uin
 	t->name = name;
 	t->weight = weight;
 	t->limit_bps = AMUX_BPS_MAX;
+	t->caps = &b->cfg.caps;
+	t->refusals = &b->refusals;
 	b->flows[b->n_tenants++].engine_bytes = bytes;
 }
 
@@ -92,6 +95,17 @@ unsigned int broker_connections(struct broker *b)
 uint64_t broker_rejected(struct broker *b)
 {
 	return b->rejected;
+}
+
+const struct refusal_counts *broker_refusals(struct broker *b)
+{
+	return &b->refusals;
+}
+
+unsigned int broker_closing(struct broker *b)
+{
+	(void)b;
+	return 0;
 }
 
 unsigned int broker_node(struct broker *b, unsigned int i, struct status_node *out)

@@ -115,7 +115,7 @@ static void teardown(void)
 		close_queue();
 	for (unsigned int i = 0; i < 2; i++) {
 		ck_assert_uint_eq(region[i]->refs, 0);
-		region_unmap(region[i]);
+		region_unmap(region[i], NULL);
 	}
 	free(session);
 	sched_fini(&sched);
