@@ -66,8 +66,9 @@ int queue_create(struct queue **out, uint32_t id, uint32_t sq_entries, uint32_t 
 	ret = -ENOMEM;
 	q->reqs = calloc(cq_entries, sizeof(*q->reqs));
 	q->free = calloc(cq_entries, sizeof(*q->free));
+	q->held = calloc(cq_entries, sizeof(*q->held));
 	q->declined_len = calloc(cq_entries, sizeof(*q->declined_len));
-	if (!q->reqs || !q->free || !q->declined_len)
+	if (!q->reqs || !q->free || !q->held || !q->declined_len)
 		goto err_fd;
 	for (uint32_t i = 0; i < cq_entries; i++)
 		q->free[q->n_free++] = i;
@@ -96,6 +97,7 @@ void queue_free(struct queue *q)
 	if (q->map)
 		munmap(q->map, q->map_bytes);
 	free(q->declined_len);
+	free(q->held);
 	free(q->free);
 	free(q->reqs);
 	free(q);
@@ -129,7 +131,7 @@ void queue_drain(struct queue *q)
 
 bool queue_drained(const struct queue *q)
 {
-	return q->stopped || (q->draining && !q->drain_left && !q->has_held);
+	return q->stopped || (q->draining && !q->drain_left && !queue_holds(q));
 }
 
 bool queue_quiet(const struct queue *q)
@@ -193,6 +195,25 @@ static void queue_fail(struct queue *q, uint64_t user_data, int error, uint16_t 
 	queue_post(q, &cqe);
 }
 
+/* A request was taken in. */
+static void queue_count(struct queue *q, uint64_t user_data)
+{
+	stat_add(&q->flow.tenant->stats.requests, 1);
+	stat_add(&q->set->sched->users.requests, 1);
+	stat_add(&q->flow.tenant->stats.ledger_in, ledger_mix(user_data));
+}
+
+/* One that never came as far as the scheduler was withdrawn. */
+static void queue_withdrawn(struct queue *q, uint64_t user_data)
+{
+	struct amux_cqe cqe = { .user_data = user_data, .status = -ECANCELED };
+
+	queue_count(q, user_data);
+	stat_add(&q->flow.tenant->stats.withdrawn, 1);
+	stat_add(&q->set->sched->users.withdrawn, 1);
+	queue_post(q, &cqe);
+}
+
 /*
  * Predictions against which the actual time is held (docs/metrics.md, slowdown).  They include
  * what the client itself had queued before: what remains is what others cost it.
@@ -207,7 +228,10 @@ static void queue_account(struct queue *q, const struct request *r, uint64_t now
 	uint64_t cpu = bytes_to_ns(r->ahead + r->len, s->cpu_bps);
 
 	for (unsigned int i = 0; i < 2; i++) {
-		stat_add(r->status ? &st[i]->failed : &st[i]->completed, 1);
+		stat_add(!r->status		   ? &st[i]->completed
+			 : r->status == -ECANCELED ? &st[i]->withdrawn
+						   : &st[i]->failed,
+			 1);
 		if (r->status)
 			continue;
 		hist_add(&st[i]->service, service);
@@ -286,9 +310,7 @@ static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint32_t ah
 	uint16_t field;
 	int ret;
 
-	stat_add(&t->stats.requests, 1);
-	stat_add(&s->users.requests, 1);
-	stat_add(&t->stats.ledger_in, ledger_mix(sqe->user_data));
+	queue_count(q, sqe->user_data);
 	for (unsigned int i = 0; i < 3; i++)
 		if (uses & (1u << i))
 			region[i] = session_region(q->session, sqe->region[i]);
@@ -324,7 +346,7 @@ static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint32_t ah
  */
 static uint32_t queue_room(struct queue *q)
 {
-	uint32_t room = amux_cq_space(&q->ring), space;
+	uint32_t room = amux_cq_space(&q->ring), space, taken;
 
 	if (q->declining && (int32_t)(q->ring.cq_head - q->declined_mark) >= 0)
 		q->declining = false; /* the client has taken the first of them: acknowledged */
@@ -333,7 +355,8 @@ static uint32_t queue_room(struct queue *q)
 	space = q->ring.cq_entries - (q->declined_total - q->declined_seen);
 	if (room > space)
 		room = space;
-	return room > q->flow.unanswered ? room - q->flow.unanswered : 0;
+	taken = q->flow.unanswered + (q->held_tail - q->held_head) + q->withdrawal.active;
+	return room > taken ? room - taken : 0;
 }
 
 /* Something before a FENCE is still unanswered, unpublished or unfinished by the client. */
@@ -345,60 +368,120 @@ static bool queue_fenced(const struct queue *q)
 
 bool queue_has_work(struct queue *q)
 {
+	uint32_t room;
+
 	if (queue_drained(q))
 		return false;
-	if (!q->has_held && !amux_sq_ready(&q->ring))
-		return false;
-	if (!queue_room(q))
-		return false;
-	return !q->has_held || !queue_fenced(q);
+	if (q->withdrawal.active)
+		return true;
+	room = queue_room(q); /* and how far the client is with what was declined */
+	if (q->held_head != q->held_tail && !queue_fenced(q))
+		return true;
+	return room && amux_sq_ready(&q->ring);
+}
+
+/* Admit what was held, as far as the next FENCE that must wait; returns how many. */
+static unsigned int queue_release(struct queue *q, unsigned int budget, uint64_t now)
+{
+	unsigned int n = 0;
+
+	while (n < budget && q->held_head != q->held_tail) {
+		struct amux_sqe *sqe = &q->held[q->held_head & q->ring.cq_mask];
+
+		if ((sqe->flags & AMUX_SQE_FENCE) && queue_fenced(q))
+			break;
+		q->held_head++;
+		if (sqe->op == AMUX_OP_CANCEL) /* what it was has been withdrawn */
+			queue_withdrawn(q, sqe->user_data);
+		else
+			queue_admit(q, sqe,
+				    q->held_tail - q->held_head + q->ring.sq_tail -
+					    q->ring.sq_head,
+				    now);
+		n++;
+	}
+	return n;
+}
+
+/* Go on with a CANCEL, one unit of @budget for each few requests it looks at. */
+static unsigned int queue_withdraw(struct queue *q, unsigned int budget, uint64_t now)
+{
+	unsigned int steps = withdraw_step(q, budget * WITHDRAW_STEPS, now);
+	struct amux_cqe cqe = { .user_data = q->withdrawal.user_data };
+
+	if (!q->withdrawal.active) {
+		cqe.result = q->withdrawal.count;
+		queue_count(q, cqe.user_data);
+		stat_add(&q->flow.tenant->stats.completed, 1);
+		stat_add(&q->set->sched->users.completed, 1);
+		queue_post(q, &cqe);
+	}
+	return 1 + steps / WITHDRAW_STEPS;
+}
+
+/* Take a CANCEL in. */
+static void queue_cancel(struct queue *q, const struct amux_sqe *sqe)
+{
+	uint16_t field;
+	int ret = withdraw_begin(q, sqe, &field);
+
+	if (!ret)
+		return;
+	queue_count(q, sqe->user_data);
+	queue_fail(q, sqe->user_data, ret, field);
 }
 
 int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 {
-	unsigned int n = 0;
+	unsigned int spent = 0, held = 0;
 	uint32_t room;
 
 	if (queue_drained(q))
 		return 0;
-	if (!q->has_held) {
+	if (!queue_holds(q)) {
 		int ready = amux_sq_ready(&q->ring);
 
 		if (ready <= 0)
 			return ready;
 	}
 	room = queue_room(q);
-	if (budget > room)
-		budget = room;
-	while (n < budget) {
+	if (!q->withdrawal.active)
+		spent = queue_release(q, budget, now);
+	while (spent < budget) {
 		struct amux_sqe sqe;
+		int ready;
 
-		if (q->has_held) {
-			sqe = q->held;
-		} else {
-			int ready = amux_sq_ready(&q->ring);
-
-			if (ready < 0)
-				return ready;
-			if (!ready)
-				break;
-			if (q->draining) {
-				if (!q->drain_left)
-					break;
-				q->drain_left--;
-			}
-			amux_sq_take(&q->ring, &sqe);
+		if (q->withdrawal.active) {
+			spent += queue_withdraw(q, budget - spent, now);
+			continue;
 		}
-		q->has_held = (sqe.flags & AMUX_SQE_FENCE) && queue_fenced(q);
-		if (q->has_held) {
-			q->held = sqe;
+		if (!room)
 			break;
+		ready = amux_sq_ready(&q->ring);
+		if (ready < 0)
+			return ready;
+		if (!ready)
+			break;
+		if (q->draining) {
+			if (!q->drain_left)
+				break;
+			q->drain_left--;
 		}
-		queue_admit(q, &sqe, q->ring.sq_tail - q->ring.sq_head, now);
-		n++;
+		amux_sq_take(&q->ring, &sqe);
+		room--;
+		spent++;
+		if (sqe.op == AMUX_OP_CANCEL) {
+			queue_cancel(q, &sqe);
+		} else if (q->held_head != q->held_tail ||
+			   ((sqe.flags & AMUX_SQE_FENCE) && queue_fenced(q))) {
+			q->held[q->held_tail++ & q->ring.cq_mask] = sqe;
+			held++;
+		} else {
+			queue_admit(q, &sqe, q->ring.sq_tail - q->ring.sq_head, now);
+		}
 	}
 	amux_sq_release(&q->ring);
-	return (int)n;
+	return (int)(spent - held);
 }
 
 void queue_publish_state(struct queue *q, uint64_t now)
