@@ -276,6 +276,12 @@ void amux_job_start(struct amux_job *job, const struct amux_sqe *sqe)
 		job->cqe.result = sqe->offset[2];
 }
 
+void amux_job_withdraw(struct amux_job *job)
+{
+	job->cqe.field = AMUX_FIELD_NONE;
+	job_finish(job, -ECANCELED);
+}
+
 uint64_t amux_job_step(struct amux *a, struct amux_job *job, uint64_t budget)
 {
 	uint64_t n = job->sqe.len - job->done, start;
