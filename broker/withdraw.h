@@ -18,7 +18,7 @@
 
 #include "../client/abi.h"
 
-#define WITHDRAW_STEPS 8 /* requests looked at that cost as much as to pull one */
+#define WITHDRAW_STEPS 4 /* requests looked at that cost as much as to pull one */
 
 struct queue;
 struct request;

@@ -1024,7 +1024,7 @@ START_TEST(cancels_step_by_step)
 			ck_assert_uint_gt(sched.inflight_chunks, 0);
 		}
 	}
-	ck_assert_uint_ge(pulls, many / 8 / 17);
+	ck_assert_uint_ge(pulls, many / WITHDRAW_STEPS / 17);
 	queues_flush(&set);
 	expect_cancel(many, 0); /* it had begun by then */
 	while (q->flow.unanswered)
