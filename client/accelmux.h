@@ -176,10 +176,12 @@ struct amux_stats {
 	uint64_t sync_cpu;
 	uint64_t errors;	/* answers with -errno, but for -ECANCELED */
 	uint64_t lost_broker;	/* requests answered -EIO because the broker died */
-	uint64_t cpu_ns;	/* spent copying in this library, pacing excluded; without
-				 * amux_copy() of less than 4 KiB at full speed */
+	uint64_t cpu_ns;	/* spent copying in this library, pacing excluded; at full speed
+				 * amux_copy() of less than 256 KiB is estimated from every
+				 * 256th call, of less than 4 KiB left out */
 	uint64_t rejected;	/* answers that fitted no request: ignored */
 	uint64_t withdrawn;	/* answered -ECANCELED: neither done nor errors */
+	uint64_t sync_both;	/* amux_copy() calls by engine and CPU together */
 };
 
 /* Totals over all queues, closed ones included. */
