@@ -293,16 +293,33 @@ static bool copy_locate(struct amux *a, struct amux_sqe *sqe, void *dst, const v
 	return ok;
 }
 
-/* A copy that is looked at. @sample: it stands for the others of its size that are not. */
-static int copy_look(struct amux *a, void *dst, const void *src, size_t len, bool sample)
+/*
+ * A copy that is looked at.  On its own, or a small copy would have to save and restore the registers that only this needs.
+ */
+static __attribute__((noinline)) int copy_look(struct amux *a, void *dst, const void *src,
+					       size_t len)
 {
-	bool timed = sample || len >= COPY_TIMED;
-	unsigned int weight = sample && !amux_load_relaxed(&a->cpu_bps) ? COPY_SAMPLE : 1;
+	unsigned int weight = 1;
 	struct amux_forecast f;
 	struct amux_queue *q;
 	struct amux_sqe sqe;
+	bool timed;
 	int err = 1;
 
+	if (!a) {
+		memmove(dst, src, len);
+		return 0;
+	}
+	if (*a->guard != AMUX_GUARD_MAGIC)
+		return -EPERM;
+	if (!len)
+		return 0;
+	timed = len >= COPY_TIMED;
+	if (!timed && len >= COPY_FLOOR && !amux_load_relaxed(&a->cpu_bps) &&
+	    !(amux_load_relaxed(&a->tallies[amux_tally_index()].cpu) % COPY_SAMPLE)) {
+		timed = true; /* it stands for those whose time is not taken */
+		weight = COPY_SAMPLE;
+	}
 	if (amux_load_relaxed(&a->regions.aliased) && copy_locate(a, &sqe, dst, src, len)) {
 		err = copy_alias(a, &sqe);
 		if (err <= 0)
@@ -325,30 +342,30 @@ static int copy_look(struct amux *a, void *dst, const void *src, size_t len, boo
 	return err > 0 ? copy_cpu(a, dst, src, len, timed, weight) : err;
 }
 
+/* Is a copy of @len bytes done before a thought costs more than it gains? */
+static inline bool copy_is_plain(const struct amux *a, const struct amux_tally *t, size_t len)
+{
+	if (amux_load_relaxed(&a->cpu_bps) || amux_load_relaxed(&a->regions.aliased))
+		return false;
+	if (len < COPY_FLOOR)
+		return true;
+	return len < COPY_LOOK && len < amux_load_relaxed(&a->copy_min) &&
+	       amux_load_relaxed(&t->cpu) % COPY_SAMPLE;
+}
+
+/* Nothing that is called here before memmove(): a small copy has no register to save. */
 int amux_copy(struct amux *a, void *dst, const void *src, size_t len)
 {
+	uint32_t mine = amux_tally_mine - 1;
 	struct amux_tally *t;
-	uint32_t mine;
 
-	if (!a) {
-		memmove(dst, src, len);
-		return 0;
+	if (a && *a->guard == AMUX_GUARD_MAGIC && len && mine < AMUX_TALLY_SHARED) {
+		t = &a->tallies[mine];
+		if (copy_is_plain(a, t, len)) {
+			amux_store_relaxed(&t->cpu, t->cpu + 1);
+			memmove(dst, src, len);
+			return 0;
+		}
 	}
-	if (*a->guard != AMUX_GUARD_MAGIC)
-		return -EPERM;
-	if (!len)
-		return 0;
-	mine = amux_tally_index();
-	t = &a->tallies[mine];
-	/* Small copies are done before a thought costs more than it gains. */
-	if (!amux_load_relaxed(&a->cpu_bps) && !amux_load_relaxed(&a->regions.aliased) &&
-	    (len < COPY_FLOOR || (len < COPY_LOOK && len < amux_load_relaxed(&a->copy_min) &&
-				  amux_load_relaxed(&t->cpu) % COPY_SAMPLE))) {
-		amux_tally_add(&t->cpu, mine, 1);
-		memmove(dst, src, len);
-		return 0;
-	}
-	return copy_look(a, dst, src, len,
-			 len < COPY_TIMED && len >= COPY_FLOOR &&
-				 !(amux_load_relaxed(&t->cpu) % COPY_SAMPLE));
+	return copy_look(a, dst, src, len);
 }
