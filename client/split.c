@@ -142,18 +142,28 @@ static void split_cancel(struct split *s)
 	amux_submit(s->q);
 }
 
-/* Take what answers there are; with @wait at least one. */
+/* Wait for an answer; while pieces can be taken back, not for longer than the CPU takes for one:
+ * the engine may have slowed down. */
+static int split_wait(struct split *s, struct amux_cqe *cqes, unsigned int max)
+{
+	double ns = (double)s->piece * 1e9 / (double)s->f->cpu_bps;
+	const struct timespec limit = { (time_t)(ns / 1e9), (long)ns % 1000000000 };
+	const struct timespec pause = { 0, 1000000 };
+	int n = amux_wait(s->q, cqes, max, 1, s->cancelling || s->settled ? NULL : &limit);
+
+	/* The engine may still write: whatever keeps us from waiting, there is no way back. */
+	if (n < 0 && n != -ETIME)
+		nanosleep(&pause, NULL);
+	return n;
+}
+
+/* Take what answers there are; with @wait at least one, or some time has passed. */
 static void split_reap(struct split *s, bool wait)
 {
 	struct amux_cqe cqes[AMUX_SPLIT_WINDOW + 2];
-	const struct timespec pause = { 0, 1000000 };
-	int n;
+	unsigned int max = AMUX_SPLIT_WINDOW + 2;
+	int n = wait ? split_wait(s, cqes, max) : amux_peek(s->q, cqes, max);
 
-	n = wait ? amux_wait(s->q, cqes, AMUX_SPLIT_WINDOW + 2, 1, NULL)
-		 : amux_peek(s->q, cqes, AMUX_SPLIT_WINDOW + 2);
-	/* The engine may still write: whatever keeps us from waiting, there is no way back. */
-	if (n < 0)
-		nanosleep(&pause, NULL);
 	for (int i = 0; i < n; i++)
 		split_take(s, &cqes[i]);
 }
@@ -195,7 +205,7 @@ int amux_split_copy(struct amux_queue *q, const struct amux_sqe *want, void *dst
 		} else {
 			split_cancel(&s);
 		}
-		split_reap(&s, s.front >= s.tail);
+		split_reap(&s, s.front >= s.tail && (s.inflight || s.cancelling));
 	}
 	return s.err;
 }
