@@ -21,6 +21,7 @@
 #define UNSET	12345
 
 struct queue_test {
+	struct daemon *d;
 	struct amux *a;
 	struct amux_queue *q;
 	uint8_t *src, *dst; /* DEPTH MiB each */
@@ -50,6 +51,16 @@ static void put_copy(struct queue_test *t, unsigned int i, uint16_t flags)
 		tap_bail("copy %u cannot be prepared", i);
 	sqe->user_data = i;
 	sqe->flags = flags;
+}
+
+/* Submit, and wait until the first of it has begun. */
+static void submit_begun(struct queue_test *t)
+{
+	uint64_t before = daemon_count(t->d, "status", "classes.user.engine_bytes");
+
+	amux_submit(t->q);
+	while (daemon_count(t->d, "status", "classes.user.engine_bytes") == before)
+		tap_sleep_ms(1);
 }
 
 /* Request 0: keeps the engine busy, nothing behind it begins meanwhile. */
@@ -132,8 +143,7 @@ static void test_one(struct queue_test *t)
 	put_block(t);
 	for (unsigned int i = 1; i < 8; i++)
 		put_copy(t, i, AMUX_SQE_ENGINE_ONLY);
-	amux_submit(t->q);
-	tap_sleep_ms(20); /* the first has begun */
+	submit_begun(t);
 	put_cancel(t, 0, 6, 0);
 	put_cancel(t, 1, 0, 0);
 	put_cancel(t, 2, 4711, 0);
@@ -156,7 +166,7 @@ static void test_later(struct queue_test *t)
 	put_block(t);
 	for (unsigned int i = 1; i < 12; i++)
 		put_copy(t, i, AMUX_SQE_ENGINE_ONLY);
-	amux_submit(t->q);
+	submit_begun(t);
 	put_cancel(t, 0, 5, AMUX_CANCEL_LATER);
 	put_copy(t, 12, AMUX_SQE_ENGINE_ONLY);
 	amux_submit(t->q);
@@ -178,8 +188,7 @@ static void test_fence(struct queue_test *t)
 	put_copy(t, 2, AMUX_SQE_ENGINE_ONLY);
 	put_copy(t, 3, AMUX_SQE_ENGINE_ONLY | AMUX_SQE_FENCE);
 	put_copy(t, 4, AMUX_SQE_ENGINE_ONLY);
-	amux_submit(t->q);
-	tap_sleep_ms(20);
+	submit_begun(t);
 	put_cancel(t, 0, 1, 0); /* the FENCE itself */
 	put_cancel(t, 1, 4, 0);
 	amux_submit(t->q);
@@ -343,6 +352,7 @@ int main(int argc, char **argv)
 
 	tap_init(argc, argv, 60);
 	daemon_start(&d, "broker.policy=dynamic", "soft.model=on", NULL);
+	t.d = &d;
 	opt.socket = d.socket;
 	if (amux_connect(&t.a, &opt) || amux_alloc(t.a, 2 * (DEPTH * MIB + BLOCK), 0, &mem) ||
 	    amux_queue_create(t.a, 2 * DEPTH, &t.q))

@@ -177,11 +177,12 @@ static void *leave(void *arg)
 }
 
 /* Unregister what an engine is copying from or to; the copy must be whole when that returns. */
-static void leave_round(struct amux *a, struct amux_queue *q, uint8_t *mine, bool source)
+static void leave_round(struct daemon *d, struct amux *a, struct amux_queue *q, uint8_t *mine,
+			bool source)
 {
 	int fd = memfd_create("test-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	struct leaver l = { .a = a };
-	uint64_t len = BYTES;
+	uint64_t len = BYTES, before;
 	struct amux_sqe *sqe;
 	struct amux_cqe cqe;
 	uint8_t *view, *mem;
@@ -202,8 +203,10 @@ static void leave_round(struct amux *a, struct amux_queue *q, uint8_t *mine, boo
 	sqe = amux_get_sqe(q);
 	amux_prep_copy(a, sqe, source ? mine : mem, source ? mem : mine, len);
 	sqe->flags = AMUX_SQE_ENGINE_ONLY;
+	before = daemon_count(d, "status", "classes.user.engine_bytes");
 	amux_submit(q);
-	tap_sleep_ms(5);
+	while (daemon_count(d, "status", "classes.user.engine_bytes") == before)
+		tap_sleep_ms(1);
 	l.addr = mem;
 	pthread_create(&t, NULL, leave, &l);
 	tap_sleep_ms(20);
@@ -216,7 +219,7 @@ static void leave_round(struct amux *a, struct amux_queue *q, uint8_t *mine, boo
 	       "unregistering the %s of a copy under way: returned after %.0f ms, all is "
 	       "copied",
 	       source ? "source" : "destination", (double)l.took_ns / 1e6);
-	tap_ok(l.took_ns > 15000000, "it waited for that");
+	tap_ok(l.took_ns > 1000000, "it waited for that");
 	if (amux_wait(q, &cqe, 1, 1, NULL) != 1 || cqe.status)
 		tap_ok(false, "the copy's own answer: %d", cqe.status);
 	sqe = amux_get_sqe(q);
@@ -230,7 +233,7 @@ static void leave_round(struct amux *a, struct amux_queue *q, uint8_t *mine, boo
 	close(fd);
 }
 
-static void test_leave(const struct daemon *d)
+static void test_leave(struct daemon *d)
 {
 	struct amux_options opt = AMUX_OPTIONS_INIT;
 	struct amux_queue *q;
@@ -245,8 +248,8 @@ static void test_leave(const struct daemon *d)
 	if (amux_connect(&a, &opt) || amux_queue_create(a, 16, &q) ||
 	    amux_alloc(a, 2 * BYTES, 0, &mem) || amux_alloc(a, MIB, 0, &idle))
 		tap_bail("connect: %s", amux_error());
-	leave_round(a, q, mem, true);
-	leave_round(a, q, mem, false);
+	leave_round(d, a, q, mem, true);
+	leave_round(d, a, q, mem, false);
 	sqe = amux_get_sqe(q);
 	amux_prep_copy(a, sqe, (char *)mem + BYTES, mem, BYTES);
 	sqe->flags = AMUX_SQE_ENGINE_ONLY;
