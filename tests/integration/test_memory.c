@@ -209,12 +209,12 @@ static void leave_round(struct daemon *d, struct amux *a, struct amux_queue *q, 
 		tap_sleep_ms(1);
 	l.addr = mem;
 	pthread_create(&t, NULL, leave, &l);
-	tap_sleep_ms(20);
-	/* Going, it is found no more, by address or by id. */
-	whole = amux_locate(a, mem, 1, &region, &offset) == -ENOENT;
+	/* Going, it is found no more. */
+	while (amux_locate(a, mem, 1, &region, &offset) != -ENOENT)
+		tap_sleep_ms(1);
 	pthread_join(t, NULL);
 	munmap(mem, len);
-	whole = whole && !memcmp(view, mine, len);
+	whole = !memcmp(view, mine, len);
 	tap_ok(!l.err && whole,
 	       "unregistering the %s of a copy under way: returned after %.0f ms, all is "
 	       "copied",
