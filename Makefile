@@ -106,7 +106,7 @@ $(O)/libaccelmux.a: $(call obj,$(CLIENT_SRC))
 
 $(O)/libaccelmux.so.$(VERSION): $(call obj,$(CLIENT_SRC)) client/libaccelmux.map
 	@echo "  LD    $@"
-	@$(CC) $(LDFLAGS) -shared -Wl,-soname,libaccelmux.so.$(SOMAJOR) \
+	@$(CC) $(LDFLAGS) -shared -Wl,-z,nodelete -Wl,-soname,libaccelmux.so.$(SOMAJOR) \
 		-Wl,--version-script,client/libaccelmux.map -o $@ $(filter %.o,$^)
 
 $(O)/libaccelmux.so: $(O)/libaccelmux.so.$(VERSION)

@@ -22,6 +22,8 @@ static const struct {
 	  KERNEL(batches), false },
 	{ "completed_total", "Requests answered by the broker with success.", FLOW(completed),
 	  NOT_KNOWN, false },
+	{ "withdrawn_total", "Requests taken back before they had begun.", FLOW(withdrawn),
+	  NOT_KNOWN, false },
 	{ "failed_total", "Requests answered by the broker with an error.", FLOW(failed),
 	  NOT_KNOWN, false },
 	{ "engine_bytes_total", "Bytes copied by engines.", FLOW(engine_bytes),

@@ -488,7 +488,7 @@ static unsigned int mux_pull(struct mux *m, uint64_t now)
 			session_break(m, q->session, CUT_RING,
 				      "impossible submission queue tail", now);
 			break; /* its queues left the list we walk */
-		} else if (++q->quiet > COLD_LOOPS && !q->flow.unanswered && !q->has_held &&
+		} else if (++q->quiet > COLD_LOOPS && !q->flow.unanswered && !queue_holds(q) &&
 			   !amux_sq_sleep(&q->ring)) {
 			list_del(&q->hot); /* its eventfd brings it back */
 		}

@@ -234,10 +234,11 @@ static json_t *flow_json(const struct flow_stats *f)
 	for (unsigned int i = 0; i < DECLINE_REASONS; i++)
 		declined += stat_read(&f->declined[i]);
 	return json_pack(
-		"{s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
+		"{s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
 		" s:I, s:I, s:o, s:o, s:o, s:o}",
 		"requests", counter(&f->requests), "completed", counter(&f->completed),
-		"failed", counter(&f->failed), "declined", num(declined), "declines",
+		"failed", counter(&f->failed), "withdrawn", counter(&f->withdrawn), "declined",
+		num(declined), "declines",
 		counts_json(report_declines, f->declined, DECLINE_REASONS), "declined_bytes",
 		counter(&f->declined_bytes), "descriptors", counter(&f->descriptors),
 		"engine_bytes", counter(&f->engine_bytes), "borrowed_bytes",

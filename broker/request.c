@@ -40,7 +40,7 @@ static int sqe_check_fields(const struct amux_sqe *s, uint16_t *field)
 	unsigned int uses = op_regions(s->op);
 
 	*field = AMUX_FIELD_OP;
-	if (s->op >= AMUX_OP_COUNT)
+	if (s->op >= AMUX_OP_CANCEL) /* a CANCEL is the session's own: it becomes no request */
 		return -EOPNOTSUPP;
 	*field = AMUX_FIELD_FLAGS;
 	if ((s->flags & ~AMUX_SQE_FLAGS) ||

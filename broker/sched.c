@@ -441,6 +441,13 @@ void sched_cancel(struct sched *s, struct flow *f, uint64_t now)
 	flow_deactivate(s, f);
 }
 
+void sched_withdraw(struct sched *s, struct request *r, uint64_t now)
+{
+	r->stop = true;
+	r->status = -ECANCELED;
+	request_end(s, r, now);
+}
+
 /* @drained: drained engines count, too. */
 static bool sched_is_up(const struct sched *s, bool drained)
 {

@@ -197,6 +197,9 @@ void sched_cpu_set(struct sched *s, uint64_t bps);
  * -ECANCELED, at once or with their last chunk in flight. */
 void sched_cancel(struct sched *s, struct flow *f, uint64_t now);
 
+/* Withdraw @r, of which nothing was issued: it is completed with -ECANCELED. */
+void sched_withdraw(struct sched *s, struct request *r, uint64_t now);
+
 /*
  * The plan changed.  If it leaves users no engine, requests not begun are completed with
  * AMUX_STATUS_DECLINED (ENGINE_ONLY: -ENODEV); those begun are finished on any engine.  If none

@@ -73,8 +73,9 @@ int queue_create(struct queue **out, uint32_t id, uint32_t sq_entries, uint32_t 
 	ret = -ENOMEM;
 	q->reqs = calloc(cq_entries, sizeof(*q->reqs));
 	q->free = calloc(cq_entries, sizeof(*q->free));
+	q->held = calloc(cq_entries, sizeof(*q->held));
 	q->declined_len = calloc(cq_entries, sizeof(*q->declined_len));
-	if (!q->reqs || !q->free || !q->declined_len)
+	if (!q->reqs || !q->free || !q->held || !q->declined_len)
 		goto err_fd;
 	for (uint32_t i = 0; i < cq_entries; i++)
 		q->free[q->n_free++] = i;
@@ -103,6 +104,7 @@ void queue_free(struct queue *q)
 	if (q->map)
 		munmap(q->map, q->map_bytes);
 	free(q->declined_len);
+	free(q->held);
 	free(q->free);
 	free(q->reqs);
 	free(q);
@@ -136,7 +138,7 @@ void queue_drain(struct queue *q)
 
 bool queue_drained(const struct queue *q)
 {
-	return q->stopped || (q->draining && !q->drain_left && !q->has_held);
+	return q->stopped || (q->draining && !q->drain_left && !queue_holds(q));
 }
 
 bool queue_quiet(const struct queue *q)
@@ -197,6 +199,27 @@ static void queue_fail(struct queue *q, uint64_t user_data, int error, uint16_t 
 	queue_post(q, &cqe);
 }
 
+/* A request was taken in. */
+static void queue_count(struct queue *q, uint64_t user_data)
+{
+	struct sched_tenant *t = q->flow.tenant;
+
+	t->tally.requests++;
+	t->tally.ledger_in += tally_mix(user_data);
+	sched_tallied(q->set->sched, t);
+}
+
+/* One that never came as far as the scheduler was withdrawn. */
+static void queue_withdrawn(struct queue *q, uint64_t user_data)
+{
+	struct amux_cqe cqe = { .user_data = user_data, .status = -ECANCELED };
+
+	queue_count(q, user_data);
+	stat_add(&q->flow.tenant->stats.withdrawn, 1);
+	stat_add(&q->set->sched->users.withdrawn, 1);
+	queue_post(q, &cqe);
+}
+
 /*
  * Predictions against which the actual time is held (docs/metrics.md, slowdown).  They include
  * what the client itself had queued before: what remains is what others cost it.
@@ -208,8 +231,11 @@ static void queue_account(struct queue *q, const struct request *r, uint64_t now
 	uint64_t bytes = r->ahead + r->len;
 
 	if (r->status) {
-		stat_add(&t->stats.failed, 1);
-		stat_add(&s->users.failed, 1);
+		uint64_t off = r->status == -ECANCELED ? offsetof(struct flow_stats, withdrawn)
+						       : offsetof(struct flow_stats, failed);
+
+		stat_add((uint64_t *)((char *)&t->stats + off), 1);
+		stat_add((uint64_t *)((char *)&s->users + off), 1);
 		return;
 	}
 	t->tally.completed++;
@@ -307,6 +333,7 @@ static bool queue_may_pass(const struct queue *q, bool engine)
 static uint64_t queue_put_noop(struct queue *q, const struct amux_sqe *sqe)
 {
 	amux_cq_put(&q->ring, &(struct amux_cqe){ .user_data = sqe->user_data });
+	queue_dirty(q);
 	return tally_mix(sqe->user_data);
 }
 
@@ -319,7 +346,6 @@ static void queue_passed(struct queue *q, uint32_t n, uint64_t ledger)
 	t->requests += n;
 	t->ledger_in += ledger;
 	t->ledger_out += ledger;
-	queue_dirty(q);
 	sched_passed(s, q->flow.tenant, n, (uint64_t)n * s->device[0].min_cost, 0);
 }
 
@@ -389,9 +415,7 @@ static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint32_t ah
 	bool cached;
 	int ret;
 
-	t->tally.requests++;
-	t->tally.ledger_in += tally_mix(sqe->user_data);
-	sched_tallied(s, t);
+	queue_count(q, sqe->user_data);
 	queue_regions(q, sqe, region);
 	ret = request_init(r, sqe, region, &field);
 	cached = q->set->by_cpu && region[1] && !ret &&
@@ -431,9 +455,11 @@ static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint32_t ah
  */
 static uint32_t queue_room(struct queue *q, uint32_t want)
 {
+	uint32_t taken =
+		q->flow.unanswered + (q->held_tail - q->held_head) + q->withdrawal.active;
 	uint32_t room = amux_cq_known(&q->ring), space;
 
-	if (q->declining || room < q->flow.unanswered + want)
+	if (q->declining || room < taken + want)
 		room = amux_cq_space(&q->ring);
 	if (q->declining && (int32_t)(q->ring.cq_head - q->declined_mark) >= 0)
 		q->declining = false; /* the client has taken the first of them: acknowledged */
@@ -442,25 +468,80 @@ static uint32_t queue_room(struct queue *q, uint32_t want)
 	space = q->ring.cq_entries - (q->declined_total - q->declined_seen);
 	if (room > space)
 		room = space;
-	return room > q->flow.unanswered ? room - q->flow.unanswered : 0;
+	return room > taken ? room - taken : 0;
 }
 
 /* Something before a FENCE is still unanswered, unpublished or unfinished by the client. */
 static bool queue_fenced(const struct queue *q)
 {
-	return q->flow.unanswered || !list_empty(&q->dirty) ||
+	return q->flow.unanswered || !list_empty(&q->dirty) || q->set->spot.n ||
 	       q->declined_seen != q->declined_total;
 }
 
 bool queue_has_work(struct queue *q)
 {
+	uint32_t room;
+
 	if (queue_drained(q))
 		return false;
-	if (!q->has_held && !amux_sq_ready(&q->ring))
-		return false;
-	if (!queue_room(q, 1))
-		return false;
-	return !q->has_held || !queue_fenced(q);
+	if (q->withdrawal.active)
+		return true;
+	room = queue_room(q, 1); /* and how far the client is with what was declined */
+	if (q->held_head != q->held_tail && !queue_fenced(q))
+		return true;
+	return room && amux_sq_ready(&q->ring);
+}
+
+/* Admit what was held, as far as the next FENCE that must wait; returns how many. */
+static unsigned int queue_release(struct queue *q, unsigned int budget, bool engine,
+				  uint64_t now)
+{
+	unsigned int n = 0;
+
+	while (n < budget && q->held_head != q->held_tail) {
+		struct amux_sqe *sqe = &q->held[q->held_head & q->ring.cq_mask];
+
+		if ((sqe->flags & AMUX_SQE_FENCE) && queue_fenced(q))
+			break;
+		q->held_head++;
+		if (sqe->op == AMUX_OP_CANCEL) /* what it was has been withdrawn */
+			queue_withdrawn(q, sqe->user_data);
+		else
+			queue_admit(q, sqe,
+				    q->held_tail - q->held_head + q->ring.sq_tail -
+					    q->ring.sq_head,
+				    engine, now);
+		n++;
+	}
+	return n;
+}
+
+/* Go on with a CANCEL, one unit of @budget for each few requests it looks at. */
+static unsigned int queue_withdraw(struct queue *q, unsigned int budget, uint64_t now)
+{
+	unsigned int steps = withdraw_step(q, budget * WITHDRAW_STEPS, now);
+	struct amux_cqe cqe = { .user_data = q->withdrawal.user_data };
+
+	if (!q->withdrawal.active) {
+		cqe.result = q->withdrawal.count;
+		queue_count(q, cqe.user_data);
+		stat_add(&q->flow.tenant->stats.completed, 1);
+		stat_add(&q->set->sched->users.completed, 1);
+		queue_post(q, &cqe);
+	}
+	return 1 + steps / WITHDRAW_STEPS;
+}
+
+/* Take a CANCEL in. */
+static void queue_cancel(struct queue *q, const struct amux_sqe *sqe)
+{
+	uint16_t field;
+	int ret = withdraw_begin(q, sqe, &field);
+
+	if (!ret)
+		return;
+	queue_count(q, sqe->user_data);
+	queue_fail(q, sqe->user_data, ret, field);
 }
 
 unsigned int queue_pull_noops(struct queue *q, unsigned int budget)
@@ -470,7 +551,7 @@ unsigned int queue_pull_noops(struct queue *q, unsigned int budget)
 	struct amux_sqe sqe;
 	uint32_t room;
 
-	if (q->has_held || q->draining || q->stopped || amux_sq_ready(&q->ring) <= 0 ||
+	if (queue_holds(q) || q->draining || q->stopped || amux_sq_ready(&q->ring) <= 0 ||
 	    !queue_may_pass(q, sched_has_engine(q->set->sched)))
 		return 0;
 	room = queue_room(q, budget);
@@ -494,66 +575,69 @@ unsigned int queue_pull_noops(struct queue *q, unsigned int budget)
 
 int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 {
+	unsigned int spent = 0, held = 0;
 	uint32_t room, soon = 0, passed = 0;
 	uint64_t ledger = 0;
-	unsigned int n = 0;
 	bool engine, pass;
 	int ready = 0;
 
 	if (queue_drained(q))
 		return 0;
-	if (!q->has_held) {
+	if (!queue_holds(q)) {
 		ready = amux_sq_ready(&q->ring);
 		if (ready <= 0)
 			return ready;
-		soon = (uint32_t)ready;
+		soon = (uint32_t)ready < budget ? (uint32_t)ready : budget;
 	}
 	room = queue_room(q, budget);
-	if (budget > room)
-		budget = room;
-	if (soon > budget)
-		soon = budget;
+	if (soon > room)
+		soon = room;
 	amux_sq_prefetch(&q->ring, soon);
 	amux_cq_prefetch_write(&q->ring, soon);
 	engine = sched_has_engine(q->set->sched);
-	pass = queue_may_pass(q, engine);
 	spot_begin(&q->set->spot, q->set->sched, q->flow.tenant);
-	while (n < budget) {
+	if (!q->withdrawal.active)
+		spent = queue_release(q, budget, engine, now);
+	pass = queue_may_pass(q, engine);
+	while (spent < budget) {
 		struct amux_sqe sqe;
 
-		if (q->has_held) {
-			sqe = q->held;
-		} else {
-			ready = amux_sq_ready(&q->ring);
-			if (ready <= 0)
-				break;
-			if (q->draining) {
-				if (!q->drain_left)
-					break;
-				q->drain_left--;
-			}
-			amux_sq_take(&q->ring, &sqe);
-		}
-		q->has_held = (sqe.flags & AMUX_SQE_FENCE) &&
-			      (passed || q->set->spot.n || queue_fenced(q));
-		if (q->has_held) {
-			q->held = sqe;
-			break;
-		}
-		n++;
-		if (pass && sqe_is_plain_noop(&sqe)) {
-			ledger += queue_put_noop(q, &sqe);
-			passed++;
+		if (q->withdrawal.active) {
+			spent += queue_withdraw(q, budget - spent, now);
 			continue;
 		}
-		queue_admit(q, &sqe, q->ring.sq_tail - q->ring.sq_head, engine, now);
-		pass &= q->set->spot.open;
+		if (!room)
+			break;
+		ready = amux_sq_ready(&q->ring);
+		if (ready <= 0)
+			break;
+		if (q->draining) {
+			if (!q->drain_left)
+				break;
+			q->drain_left--;
+		}
+		amux_sq_take(&q->ring, &sqe);
+		room--;
+		spent++;
+		if (sqe.op == AMUX_OP_CANCEL) {
+			queue_cancel(q, &sqe);
+		} else if (q->held_head != q->held_tail ||
+			   ((sqe.flags & AMUX_SQE_FENCE) && queue_fenced(q))) {
+			q->held[q->held_tail++ & q->ring.cq_mask] = sqe;
+			held++;
+		} else if (pass && sqe_is_plain_noop(&sqe)) {
+			ledger += queue_put_noop(q, &sqe);
+			passed++;
+		} else {
+			queue_admit(q, &sqe, q->ring.sq_tail - q->ring.sq_head, engine, now);
+			pass &= q->set->spot.open;
+		}
 	}
 	queue_spot(q, now);
 	if (passed)
 		queue_passed(q, passed, ledger);
 	amux_sq_release(&q->ring);
-	return ready < 0 ? ready : (int)n;
+	return ready < 0 ? ready : (int)(spent - held);
 }
 
 void queue_publish_state(struct queue *q, uint64_t now)

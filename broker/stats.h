@@ -38,6 +38,7 @@ struct flow_stats {
 	uint64_t requests;  /* pulled from rings */
 	uint64_t completed; /* answered by the broker with success */
 	uint64_t failed;    /* answered with -errno */
+	uint64_t withdrawn; /* answered -ECANCELED: by a CANCEL, or because its queue went */
 	uint64_t declined[DECLINE_REASONS];
 	uint64_t declined_bytes;
 	uint64_t descriptors;	 /* completed by engines */

@@ -140,6 +140,14 @@ enum amux_op {
 	AMUX_OP_DUALCAST, /* [0] -> [1] and [2] */
 	AMUX_OP_CRC32C,	  /* of [0], seeded by the low half of offset[2]; result: the CRC */
 	AMUX_OP_COPY_CRC, /* COPY without overlap, and CRC32C of what was copied */
+
+	/*
+	 * Withdraws this queue's earlier requests that have not begun and whose user_data u is
+	 * in the range offset[0] .. offset[1], which may wrap: u - [0] <= [1] - [0].  Each is
+	 * answered -ECANCELED; result: how many.  It waits for nothing, not even a FENCE, takes
+	 * no flags, and names no CANCEL.
+	 */
+	AMUX_OP_CANCEL,
 	AMUX_OP_COUNT
 };
 
@@ -192,7 +200,7 @@ struct amux_cqe {
 	int32_t status; /* 0, -errno or AMUX_STATUS_DECLINED */
 	uint16_t field; /* enum amux_field */
 	uint16_t rsvd;
-	uint64_t result; /* COMPARE, CRC32C, COPY_CRC */
+	uint64_t result; /* COMPARE, CRC32C, COPY_CRC, CANCEL */
 	uint64_t bytes;	 /* done before the error, or len */
 };
 
@@ -275,6 +283,7 @@ AMUX_STATIC_ASSERT(sizeof(struct amux_msg_queue_destroy) == 24, "ABI");
 AMUX_STATIC_ASSERT(sizeof(struct amux_msg_done) == 16, "ABI");
 AMUX_STATIC_ASSERT(sizeof(struct amux_msg_error) == 24 + AMUX_TEXT_LEN, "ABI");
 AMUX_STATIC_ASSERT(sizeof(struct amux_msg_error) <= AMUX_MSG_MAX, "ABI");
+AMUX_STATIC_ASSERT(AMUX_OP_COPY_CRC == 6 && AMUX_OP_CANCEL == 7, "ABI");
 AMUX_STATIC_ASSERT(sizeof(struct amux_sqe) == 64, "ABI");
 AMUX_STATIC_ASSERT(offsetof(struct amux_sqe, user_data) == 8, "ABI");
 AMUX_STATIC_ASSERT(offsetof(struct amux_sqe, region) == 16, "ABI");

@@ -124,6 +124,16 @@ int amux_prep_crc32c(struct amux *a, struct amux_sqe *sqe, const void *src, uint
 int amux_prep_copy_crc(struct amux *a, struct amux_sqe *sqe, void *dst, const void *src,
 		       uint32_t seed, size_t len);
 
+/*
+ * Take back an earlier request of the same queue: the latest in flight with @user_data, and with
+ * AMUX_CANCEL_LATER all that were submitted after it, too.  Those not begun yet are answered
+ * -ECANCELED; result: how many.  What has begun goes on to its end.  A CANCEL waits for nothing,
+ * not even a FENCE, takes no flags, and is taken back by none.  Never fails but for a NULL @sqe or
+ * unknown @flags (-EINVAL).
+ */
+#define AMUX_CANCEL_LATER (1u << 0)
+int amux_prep_cancel(struct amux_sqe *sqe, uint64_t user_data, unsigned int flags);
+
 /* Hand everything prepared to the broker; returns how many. */
 int amux_submit(struct amux_queue *q);
 
@@ -164,11 +174,14 @@ struct amux_stats {
 	uint64_t declined_bytes;
 	uint64_t sync_engine;	/* amux_copy() calls by path */
 	uint64_t sync_cpu;
-	uint64_t errors;	/* answers with -errno */
+	uint64_t errors;	/* answers with -errno, but for -ECANCELED */
 	uint64_t lost_broker;	/* requests answered -EIO because the broker died */
-	uint64_t cpu_ns;	/* spent copying in this library, pacing excluded; without
-				 * amux_copy() of less than 4 KiB at full speed */
+	uint64_t cpu_ns;	/* spent copying in this library, pacing excluded; at full speed
+				 * amux_copy() of less than 256 KiB is estimated from every
+				 * 256th call, of less than 4 KiB left out */
 	uint64_t rejected;	/* answers that fitted no request: ignored */
+	uint64_t withdrawn;	/* answered -ECANCELED: neither done nor errors */
+	uint64_t sync_both;	/* amux_copy() calls by engine and CPU together */
 };
 
 /* Totals over all queues, closed ones included. */

@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "cancel.h"
 #include "handle.h"
 #include "queue.h"
 
@@ -25,11 +26,6 @@
 	amux_store_relaxed(&(q)->stats.field, (q)->stats.field + (uint64_t)(n))
 
 /* ------------------------------------------------------------------------- slots */
-
-static uint64_t slot_name(const struct amux_queue *q, uint32_t i)
-{
-	return (uint64_t)q->slots[i].gen << 32 | i;
-}
 
 static void slot_free(struct amux_queue *q, uint32_t i)
 {
@@ -74,6 +70,10 @@ void amux_queue_drain(struct amux_queue *q)
 
 static void job_account(struct amux_queue *q, const struct amux_job *job)
 {
+	if (job->cqe.status == -ECANCELED) {
+		STAT_ADD(q, withdrawn, 1);
+		return;
+	}
 	STAT_ADD(q, declined, 1);
 	STAT_ADD(q, declined_bytes, job->cqe.bytes);
 	STAT_ADD(q, cpu_ns, job->cpu_ns);
@@ -90,12 +90,17 @@ static void queue_execute(struct amux_queue *q)
 
 	if (!q->ready)
 		return;
+	amux_cancel_ready(q);
 	while (q->ready) {
 		uint32_t i = q->unsent;
 
 		q->unsent = q->slots[i].next;
 		q->ready--;
 		amux_job_start(&job, &q->slots[i].sqe);
+		if (q->slots[i].sqe.op == AMUX_OP_CANCEL)
+			amux_cancel_answer(&q->slots[i], &job.cqe);
+		if (q->slots[i].withdrawn)
+			amux_job_withdraw(&job);
 		if (q->slots[i].sqe.flags & AMUX_SQE_ENGINE_ONLY && !job.cqe.status) {
 			job.cqe.status = -ENODEV;
 			job.cqe.bytes = 0;
@@ -178,8 +183,10 @@ static void queue_push(struct amux_queue *q)
 
 		if (!sqe)
 			break; /* the broker has yet to give slots back: a later call goes on */
+		if (slot->sqe.op == AMUX_OP_CANCEL)
+			amux_cancel_name(q, q->unsent);
 		amux_sq_put(sqe, &slot->sqe);
-		sqe->user_data = slot_name(q, q->unsent);
+		sqe->user_data = amux_slot_name(q, q->unsent);
 		slot->sent = true;
 		q->unsent = slot->next;
 		q->ready--;
@@ -226,14 +233,17 @@ static bool queue_take(struct amux_queue *q, struct amux_cqe *cqe)
 
 	cqe_read(q, cqe);
 	i = (uint32_t)cqe->user_data;
-	if (i >= q->entries || !q->slots[i].sent || cqe->user_data != slot_name(q, i)) {
+	if (i >= q->entries || !q->slots[i].sent || cqe->user_data != amux_slot_name(q, i)) {
 		STAT_ADD(q, rejected, 1);
 		return false;
 	}
 	slot = &q->slots[i];
 	q->sent--;
 	if (cqe->status == AMUX_STATUS_DECLINED) {
-		q->todo[q->todo_tail++ & (q->entries - 1)] = slot->sqe;
+		q->todo[q->todo_tail++ & (q->entries - 1)] = (struct amux_todo){
+			.sqe = slot->sqe,
+			.name = cqe->user_data,
+		};
 		slot_free(q, i);
 		return false;
 	}
@@ -245,10 +255,16 @@ static bool queue_take(struct amux_queue *q, struct amux_cqe *cqe)
 	cqe->user_data = slot->sqe.user_data;
 	if (cqe->bytes > slot->sqe.len)
 		cqe->bytes = slot->sqe.len;
-	STAT_ADD(q, engine_done, 1);
-	STAT_ADD(q, engine_bytes, cqe->bytes);
-	if (cqe->status)
-		STAT_ADD(q, errors, 1);
+	if (slot->sqe.op == AMUX_OP_CANCEL)
+		amux_cancel_answered(q, slot, cqe);
+	if (cqe->status == -ECANCELED) {
+		STAT_ADD(q, withdrawn, 1);
+	} else {
+		STAT_ADD(q, engine_done, 1);
+		STAT_ADD(q, engine_bytes, cqe->bytes);
+		if (cqe->status)
+			STAT_ADD(q, errors, 1);
+	}
 	slot_free(q, i);
 	return true;
 }
@@ -289,11 +305,16 @@ static unsigned int queue_reap(struct amux_queue *q, struct amux_cqe *out, unsig
 static bool queue_work(struct amux_queue *q, uint64_t *budget)
 {
 	struct amux_job *job = &q->job;
+	struct amux_todo *todo;
 
 	if (!q->working) {
 		if (q->todo_head == q->todo_tail || !*budget)
 			return false;
-		amux_job_start(job, &q->todo[q->todo_head++ & (q->entries - 1)]);
+		todo = &q->todo[q->todo_head++ & (q->entries - 1)];
+		amux_job_start(job, &todo->sqe);
+		if (todo->withdrawn)
+			amux_job_withdraw(job);
+		q->job_name = todo->name;
 		q->working = true;
 	}
 	*budget -= amux_job_step(q->a, job, *budget);

@@ -21,16 +21,11 @@
 
 #include "barrier.h"
 #include "region.h"
+#include "tally.h"
 
 #define AMUX_NSEC_PER_SEC 1000000000ull
 #define AMUX_GUARD_MAGIC  0x616d757867756172ull
-#define AMUX_STRIPES	  16
-
-/* amux_copy()'s counters: one cache line for each of a few groups of threads. */
-struct amux_stripe {
-	uint64_t sync_cpu, sync_engine, cpu_ns;
-	uint8_t pad[40];
-};
+#define AMUX_RATES	  4
 
 struct amux {
 	/* constant after amux_connect() */
@@ -56,7 +51,12 @@ struct amux {
 	struct amux_queue *sync;   /* NULL until the first copy worth it; set with release */
 	uint32_t sync_off;	   /* it could not be made: amux_copy() stays on the CPU */
 
-	struct amux_stripe stripes[AMUX_STRIPES] __attribute__((aligned(64)));
+	/* What amux_copy() knows; any thread, relaxed: hints, and one is as good as another. */
+	uint64_t copy_min;	       /* smaller ones are not for the engine, as last seen */
+	uint64_t sync_lag_ns;	       /* of a round trip, beyond what the broker predicts */
+	uint64_t cpu_rate[AMUX_RATES]; /* measured, bytes/s by size of copy; 0: not yet */
+
+	struct amux_tally tallies[AMUX_TALLIES] __attribute__((aligned(64)));
 };
 
 static inline uint64_t amux_now(void)

@@ -229,8 +229,11 @@ struct amux_sqe *amux_get_sqe(struct amux_queue *q)
 	slot = &q->slots[i];
 	q->free = slot->next;
 	memset(&slot->sqe, 0, sizeof(slot->sqe));
-	slot->gen++;
+	slot->gen = ++q->gen;
 	slot->sent = false;
+	slot->withdrawn = false;
+	slot->named = false;
+	slot->withdrawn_here = 0;
 	slot->prev = q->newest;
 	slot->next = AMUX_SLOT_NONE;
 	if (q->newest != AMUX_SLOT_NONE)

@@ -27,9 +27,20 @@
 /* A request, kept from amux_get_sqe() to its answer so that the CPU can do it as well. */
 struct amux_slot {
 	struct amux_sqe sqe; /* with the application's user_data */
-	uint32_t gen;	     /* tells this request from the slot's earlier ones */
+	uint32_t gen;	     /* which request of the queue it is: tells it from the slot's
+			      * earlier ones, and what was submitted later */
 	uint32_t prev, next; /* in order of amux_get_sqe(); next: also the free list */
 	bool sent;
+	bool withdrawn;		 /* by a CANCEL, before any broker had it */
+	bool named;		 /* a CANCEL: in the broker's words by now */
+	uint32_t withdrawn_here; /* of a CANCEL: what the library itself took back */
+};
+
+/* What the broker declined. */
+struct amux_todo {
+	struct amux_sqe sqe;
+	uint64_t name;	/* as the broker knew it */
+	bool withdrawn; /* by a CANCEL: answered in its turn, not done */
 };
 
 struct amux_queue {
@@ -48,6 +59,7 @@ struct amux_queue {
 	int epfd; /* what amux_eventfd() gives; -1 until it is asked for */
 
 	struct amux_slot *slots;
+	uint32_t gen; /* the latest request's */
 	uint32_t free, oldest, newest;
 	uint32_t unsent;   /* the first slot after the last sent one */
 	uint32_t inflight; /* got and not collected */
@@ -55,9 +67,10 @@ struct amux_queue {
 	uint32_t ready;	   /* of them: submitted, not in the ring yet */
 	uint32_t sent;	   /* of them: with the broker */
 
-	struct amux_sqe *todo; /* declined, in CQ order: a ring of @entries */
+	struct amux_todo *todo; /* declined, in CQ order: a ring of @entries */
 	uint32_t todo_head, todo_tail;
 	struct amux_job job; /* the declined request in work */
+	uint64_t job_name;
 	bool working;
 	uint32_t declined_done;
 
@@ -72,6 +85,12 @@ struct amux_queue {
 
 	struct amux_stats stats;
 };
+
+/* What the broker knows the request in slot @i by. */
+static inline uint64_t amux_slot_name(const struct amux_queue *q, uint32_t i)
+{
+	return (uint64_t)q->slots[i].gen << 32 | i;
+}
 
 /* Free @q.  With @mine what is in flight is waited for and the broker told. */
 int amux_queue_close(struct amux_queue *q, bool mine);

@@ -160,6 +160,9 @@ static int region_enter(struct amux_regions *r, struct amux_region *reg)
 		err = -EEXIST;
 		goto unlock;
 	}
+	for (unsigned int i = 0; i < r->n; i++)
+		if (r->by_addr[i]->ino == reg->ino && r->by_addr[i]->dev == reg->dev)
+			amux_store_relaxed(&r->aliased, 1);
 	region_insert(r->by_addr, r->n, addr_rank(r, reg->addr), reg);
 	region_insert(r->by_id, r->n, id_rank(r, reg->id), reg);
 	r->n++;

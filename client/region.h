@@ -35,6 +35,7 @@ struct amux_regions {
 	struct amux_region **by_addr, **by_id; /* both sorted, both @n */
 	unsigned int n, cap;
 	uint32_t next_local;
+	uint32_t aliased; /* two regions shared a file once; read without the lock */
 };
 
 int amux_regions_init(struct amux_regions *r);

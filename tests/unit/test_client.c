@@ -696,7 +696,7 @@ static uint64_t model(uint8_t *mem, const struct amux_sqe *s)
 /* A random request within the arena; without overlap where the op allows none. */
 static struct amux_sqe random_sqe(const uint32_t region[2])
 {
-	struct amux_sqe s = { .op = (uint8_t)(1 + rnd(AMUX_OP_COUNT - 1)) };
+	struct amux_sqe s = { .op = (uint8_t)(1 + rnd(AMUX_OP_CANCEL - 1)) };
 	uint32_t third = ARENA / 3, near = 1 + rnd(ARENA / 2);
 
 	s.len = 1 + rnd(rnd(2) ? 200 : third);
@@ -1412,6 +1412,14 @@ END_TEST
 
 /* ---------------------------------------------------------------------- amux_copy() */
 
+/* What this host's timing has taught amux_copy() is not to decide a test. */
+static void forget(struct amux *a)
+{
+	amux_store_relaxed(&a->sync_lag_ns, 0);
+	for (unsigned int i = 0; i < AMUX_RATES; i++)
+		amux_store_relaxed(&a->cpu_rate[i], 0);
+}
+
 START_TEST(copy_by_every_path)
 {
 	struct fake f = { 0 };
@@ -1459,20 +1467,25 @@ START_TEST(copy_by_every_path)
 	ck_assert_uint_eq(stats_of(a).sync_engine, 1);
 	/* An estimate so old that what waited then has been served is no obstacle. */
 	amux_store_relaxed(&f.queues[0].ring.hdr->est_wait_ns, 1000);
+	forget(a);
 	ck_assert_int_eq(amux_copy(a, p + 128 * KIB, p, 64 * KIB), 0);
 	ck_assert_uint_eq(stats_of(a).sync_engine, 2);
 	ck_assert_int_eq(memcmp(plain, p + 128 * KIB, 64 * KIB), 0);
 
 	/* Declined, and failed in a way that can be done over or not. */
+	forget(a);
 	amux_store_release(&f.mode, FAKE_DECLINE);
 	ck_assert_int_eq(amux_copy(a, p + 64 * KIB, p + 1, 64 * KIB - 1), 0);
 	ck_assert_uint_eq(stats_of(a).sync_cpu, 7);
+	forget(a);
 	amux_store_relaxed(&f.error, -EIO);
 	amux_store_release(&f.mode, FAKE_ERROR);
 	ck_assert_int_eq(amux_copy(a, p + 128 * KIB, p + 2, 64 * KIB), 0);
 	ck_assert_int_eq(memcmp(p + 128 * KIB, p + 2, 64 * KIB), 0);
 	ck_assert_uint_eq(stats_of(a).sync_cpu, 8);
+	forget(a);
 	ck_assert_int_eq(amux_copy(a, p + 8, p, 64 * KIB), -EIO);
+	forget(a);
 	amux_store_relaxed(&f.error, -EAGAIN);
 	amux_store_release(&f.mode, FAKE_ERROR);
 	ck_assert_int_eq(amux_copy(a, p + 8, p, 64 * KIB), 0);

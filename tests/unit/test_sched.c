@@ -375,7 +375,7 @@ static void expect_consistent(void)
 
 static struct amux_sqe random_sqe(void)
 {
-	struct amux_sqe sqe = { .op = (uint8_t)rnd_below(&seed, AMUX_OP_COUNT),
+	struct amux_sqe sqe = { .op = (uint8_t)rnd_below(&seed, AMUX_OP_CANCEL),
 				.flags = rnd(&seed) & 1 ? AMUX_SQE_ENGINE_ONLY : 0 };
 	unsigned int uses = op_regions(sqe.op);
 
