@@ -169,6 +169,10 @@ struct amux_stats {
 	uint64_t cpu_ns;	/* spent copying in this library, pacing excluded; without
 				 * amux_copy() of less than 4 KiB at full speed */
 	uint64_t rejected;	/* answers that fitted no request: ignored */
+	uint64_t reconnects;	/* brokers found after the first one was gone */
+	uint64_t redone;	/* requests of a dead broker done over by this CPU; also in
+				 * declined */
+	uint64_t recalled;	/* requests taken back from a broker that stopped */
 };
 
 /* Totals over all queues, closed ones included. */
