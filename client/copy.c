@@ -123,6 +123,8 @@ static int copy_engine(struct amux *a, const struct amux_sqe *want)
 		return 1;
 	if (q->dead || q->careful)
 		amux_peek(q, &cqe, 1); /* perhaps it can be used again */
+	if (!q->dead)
+		amux_store_relaxed(&a->sync_renew, 0);
 	if (q->dead || q->careful || !copy_predict(a, q, want->len))
 		return 1;
 	sqe = amux_get_sqe(q);
@@ -186,7 +188,7 @@ int amux_copy(struct amux *a, void *dst, const void *src, size_t len)
 		return copy_cpu(a, dst, src, len);
 	/* The acquire pairs with the release in copy_queue(): a queue that is seen is whole. */
 	q = amux_load_acquire(&a->sync);
-	if ((q && !copy_predict(a, q, len)) || !copy_locate(a, &sqe, dst, src, len))
+	if ((q && !amux_load_relaxed(&a->sync_renew) && !copy_predict(a, q, len)) || !copy_locate(a, &sqe, dst, src, len))
 		return copy_cpu(a, dst, src, len);
 	/* Another thread copies: waiting for it is worse than copying at once. */
 	if (!pthread_mutex_trylock(&a->sync_lock)) {

@@ -58,6 +58,7 @@ struct amux {
 	pthread_mutex_t sync_lock; /* amux_copy()'s queue; only ever tried, never waited for */
 	struct amux_queue *sync;   /* NULL until the first copy worth it; set with release */
 	uint32_t sync_off;	   /* it could not be made: amux_copy() stays on the CPU */
+	uint32_t sync_renew;	   /* a new broker: what its ring says is an old one's */
 
 	struct amux_stripe stripes[AMUX_STRIPES] __attribute__((aligned(64)));
 };

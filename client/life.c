@@ -107,6 +107,7 @@ int amux_life_publish(struct amux *a, struct amux_link *l, const struct amux_msg
 						    ? w->max_entries
 						    : AMUX_ENTRIES_MAX);
 	amux_store_relaxed(&a->sync_off, 0);
+	amux_store_relaxed(&a->sync_renew, 1);
 	amux_store_release(&a->dead, !amux_link_up(l)); /* pairs with amux_is_dead() */
 	pthread_mutex_unlock(&a->lock);
 	amux_link_put(old);
