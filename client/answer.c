@@ -68,6 +68,9 @@ void amux_queue_drain(struct amux_queue *q)
 
 	if (q->kicked && read(q->self_efd, kicks, sizeof(kicks)) > 0)
 		q->kicked = false;
+	if (q->timer_ns && amux_now() >= q->timer_ns &&
+	    read(q->timer_fd, kicks, sizeof(kicks)) > 0)
+		q->timer_ns = 0;
 	if (!q->dead && read(q->cq_fd, kicks, sizeof(kicks)) == 0)
 		amux_link_fail(q->a, q->link, false);
 }

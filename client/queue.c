@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "handle.h"
@@ -30,6 +31,8 @@ static void queue_free(struct amux_queue *q, bool unmap)
 		close(q->cq_fd);
 	if (q->self_efd >= 0)
 		close(q->self_efd);
+	if (q->timer_fd >= 0)
+		close(q->timer_fd);
 	amux_link_put(q->link);
 	free(q->done);
 	free(q->todo);
@@ -49,6 +52,7 @@ static struct amux_queue *queue_new(struct amux *a, uint32_t entries)
 	q->sq_efd = -1;
 	q->cq_fd = -1;
 	q->self_efd = -1;
+	q->timer_fd = -1;
 	q->epfd = -1;
 	q->oldest = AMUX_SLOT_NONE;
 	q->newest = AMUX_SLOT_NONE;
@@ -220,9 +224,11 @@ int amux_eventfd(struct amux_queue *q)
 	if (q->epfd >= 0)
 		return q->epfd;
 	q->self_efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	q->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	q->epfd = epoll_create1(EPOLL_CLOEXEC);
-	if (q->self_efd < 0 || q->epfd < 0 ||
-	    epoll_ctl(q->epfd, EPOLL_CTL_ADD, q->self_efd, &in))
+	if (q->self_efd < 0 || q->timer_fd < 0 || q->epfd < 0 ||
+	    epoll_ctl(q->epfd, EPOLL_CTL_ADD, q->self_efd, &in) ||
+	    epoll_ctl(q->epfd, EPOLL_CTL_ADD, q->timer_fd, &in))
 		goto fail;
 	if (!q->dead && amux_queue_listen(q))
 		goto fail;
@@ -234,7 +240,9 @@ fail:
 		close(q->epfd);
 	if (q->self_efd >= 0)
 		close(q->self_efd);
-	q->epfd = q->self_efd = -1;
+	if (q->timer_fd >= 0)
+		close(q->timer_fd);
+	q->epfd = q->self_efd = q->timer_fd = -1;
 	return err;
 }
 
@@ -248,11 +256,12 @@ int amux_arm(struct amux_queue *q)
 	amux_queue_drain(q);
 	q->armed = true;
 	if (q->done_head != q->done_tail || q->working || q->todo_head != q->todo_tail ||
-	    q->ready)
+	    (q->ready && !q->careful))
 		return 1;
 	if (q->dead)
 		return 0;
-	if (!amux_link_up(q->link) && amux_queue_over(q))
+	if ((!amux_link_up(q->link) && amux_queue_over(q)) || amux_cq_sleep(&q->ring))
 		return 1;
-	return amux_cq_sleep(&q->ring);
+	amux_queue_set_timer(q);
+	return 0;
 }

@@ -58,7 +58,9 @@ struct amux_queue {
 	int sq_efd;
 	int cq_fd;    /* readable when the broker woke us; -1 without one */
 	int self_efd; /* by which we wake our own event loop once it is gone; made with @epfd */
-	int epfd; /* what amux_eventfd() gives; -1 until it is asked for */
+	int timer_fd; /* in @epfd: an event loop, too, has to look whether the broker stopped */
+	uint64_t timer_ns; /* when it goes off; 0: not set */
+	int epfd;	   /* what amux_eventfd() gives; -1 until it is asked for */
 
 	struct amux_slot *slots;
 	uint32_t free, oldest, newest;
@@ -157,6 +159,8 @@ void amux_queue_spoil(struct amux_queue *q, uint32_t i);
 
 /* ---------------------------------------------------------------------- recall.c */
 
+/* An event loop is about to sleep: wake it in time for amux_queue_watch(). */
+void amux_queue_set_timer(struct amux_queue *q);
 /* Look for a sign of life; recall what is not claimed if there was none for too long. */
 void amux_queue_watch(struct amux_queue *q, uint64_t now);
 /* amux_queue_flush() where requests cannot simply be pushed. */

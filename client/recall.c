@@ -10,6 +10,8 @@
  * once; the broker will answer it RECALLED when it comes to it.  What is claimed waits for the
  * broker, or for its death.  docs/abi.md proves that nothing is done twice.
  */
+#include <sys/timerfd.h>
+
 #include "handle.h"
 #include "queue.h"
 
@@ -122,6 +124,16 @@ void amux_queue_watch(struct amux_queue *q, uint64_t now)
 		recall(q);
 	}
 	q->careful = q->stale || q->recalling || !amux_link_up(q->link);
+}
+
+void amux_queue_set_timer(struct amux_queue *q)
+{
+	const struct itimerspec in = { .it_value = { .tv_nsec = STALE_NS / 2 } };
+
+	if (q->timer_fd < 0 || q->timer_ns || !(q->sent || q->careful))
+		return; /* one that is set may go off too early: then it is set again */
+	if (!timerfd_settime(q->timer_fd, 0, &in, NULL))
+		q->timer_ns = amux_now() + STALE_NS / 2;
 }
 
 /* Is everything before the request in slot @i answered? */

@@ -5,6 +5,7 @@
  * into no buffer that the application was given back.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -280,6 +281,33 @@ static void test_copy(void)
 	scene_close(&s, false);
 }
 
+/* An event loop, which makes no call while nothing comes, is woken to take back. */
+static void test_event_loop(void)
+{
+	uint64_t end = tap_ns() + 10ull * TAP_SLOW * 1000000000;
+	struct amux_cqe cqe;
+	unsigned int woken = 0;
+	struct pollfd p = { .events = POLLIN };
+	struct scene s;
+	int n = 0;
+
+	scene_open(&s);
+	p.fd = amux_eventfd(s.q);
+	stop(&s);
+	copy(&s, 32 * MIB, 0, MIB, 0, 7);
+	amux_submit(s.q);
+	while (!n && tap_ns() < end) {
+		n = amux_peek(s.q, &cqe, 1);
+		if (!n && !amux_arm(s.q))
+			woken += poll(&p, 1, 10000 * TAP_SLOW) == 1;
+	}
+	tap_ok(n == 1 && !cqe.status && woken >= 2 && woken < 10 &&
+		       !memcmp(s.mem + 32 * MIB, s.mem, MIB),
+	       "an event loop is woken %u times, takes back and goes on", woken);
+	kill(s.d.pid, SIGCONT);
+	scene_close(&s, false);
+}
+
 /* Stops at random moments under load that checks every byte of its memory. */
 static void test_load(const char *name, const char *const *sets, uint64_t seed)
 {
@@ -345,6 +373,7 @@ int main(int argc, char **argv)
 	test_fence();
 	test_killed();
 	test_copy();
+	test_event_loop();
 	test_load("inline", plain, tap_seed());
 	test_load("engine threads", threads, tap_seed() + 1);
 	test_load("modelled", model, tap_seed() + 2);
