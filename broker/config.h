@@ -19,7 +19,7 @@
 
 #define CONFIG_TENANTS_MAX 64
 #define CONFIG_NAME_LEN	   32
-#define CONFIG_POLICIES	   8 /* built-in ones whose parameters are kept */
+#define CONFIG_POLICIES	   8		   /* built-in ones whose parameters are kept */
 #define CONFIG_PLUGIN	   CONFIG_POLICIES /* in place of an index: none of them */
 
 /*
@@ -61,10 +61,10 @@ enum config_clients { CONFIG_OWNER = 0, CONFIG_GROUP, CONFIG_ALL };
 
 struct config {
 	/* [broker] */
-	uint32_t engine;       /* enum config_engine */
+	uint32_t engine;	   /* enum config_engine */
 	struct fault_config fault; /* engine = fault:SPEC */
-	char socket[108];      /* session socket */
-	char control[108];     /* control socket */
+	char socket[108];	   /* session socket */
+	char control[108];	   /* control socket */
 	uint32_t clients;      /* enum config_clients: who may connect to the session socket */
 	bool system;	       /* config_system(): the host's broker, whoever runs it */
 	char metrics_addr[64]; /* "127.0.0.1:9437", "" : off */
@@ -83,6 +83,8 @@ struct config {
 	uint64_t max_region_bytes;
 	uint64_t connect_rate;	 /* of one uid, a second; UINT64_MAX: no limit */
 	struct config_caps caps; /* of a tenant that has none of its own */
+	/* --wait: seconds that a starting broker waits for the one before it to end */
+	unsigned int wait_s;
 	/* [soft] */
 	unsigned int devices; /* per node */
 	struct soft_config soft;

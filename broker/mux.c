@@ -27,7 +27,8 @@
 #define KERNEL_HOLD_NS 50000 /* the kernel class stays active this long after its last copy */
 #define WAIT_EPOCHS    16    /* window of the wait percentiles shown to policies */
 #define STATE_QUEUES   64    /* queues whose headers one epoch refreshes, beyond hot ones */
-#define DRAIN_STALL_NS NSEC_PER_SEC	  /* a drain waits this long for clients to make room */
+#define BEAT_NS	       10000000	    /* clients with work hear from us this often: real time */
+#define DRAIN_STALL_NS NSEC_PER_SEC /* a drain waits this long for clients to make room */
 #define DRAIN_HUNG_NS  (5 * NSEC_PER_SEC) /* ... and for engines that may be dead */
 
 /* ---------------------------------------------------------------------- kernel */
@@ -162,6 +163,17 @@ static void mux_replan(struct mux *m, uint64_t now)
 	m->reverts_told = reverts;
 	m->reverted_out = 1;
 	mailbox_post(m->outbox, &m->reverted);
+}
+
+/* Epochs follow the time scale; what a client takes for a sign of life does not. */
+static void mux_beat(struct mux *m, uint64_t now)
+{
+	struct list *pos;
+
+	list_for_each(pos, &m->queues.hot)
+		amux_store_relaxed(
+			&container_of(pos, struct queue, hot)->ring.hdr->heartbeat_ns, now);
+	m->last_beat_ns = now;
 }
 
 static void mux_epoch(struct mux *m, uint64_t now)
@@ -550,6 +562,8 @@ static uint64_t mux_next(struct mux *m, uint64_t now)
 		next = m->last_epoch_ns + m->epoch_ns;
 	if (plan_owed(&m->planner) && m->last_look_ns + m->epoch_ns < next)
 		next = m->last_look_ns + m->epoch_ns;
+	if (busy && m->epoch_ns > BEAT_NS && m->last_beat_ns + BEAT_NS < next)
+		next = m->last_beat_ns + BEAT_NS;
 	if (m->kernel_active && now + KERNEL_HOLD_NS * m->time_scale < next)
 		next = now + KERNEL_HOLD_NS * m->time_scale;
 	if (m->drain_until_ns && m->drain_until_ns < next)
@@ -664,6 +678,8 @@ static void mux_loop(struct mux *m)
 		mux_look(m, now);
 	if (m->sched.offender)
 		mux_cut_offender(m, now);
+	if (m->epoch_ns > BEAT_NS && now - m->last_beat_ns >= BEAT_NS && sched_busy(&m->sched))
+		mux_beat(m, now);
 	if (m->drain_until_ns && (pulled || sched_busy(&m->sched)))
 		m->drain_until_ns = now + DRAIN_STALL_NS;
 	if (!list_empty(&m->waiting))

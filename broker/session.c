@@ -148,6 +148,8 @@ bool queue_quiet(const struct queue *q)
 
 void queue_detach(struct queue *q)
 {
+	/* Pairs with the client's acquire: everything was answered and published before. */
+	amux_store_release(&q->ring.hdr->state, (uint32_t)AMUX_BROKER_GONE);
 	list_del(&q->link);
 	list_del(&q->peer);
 	if (!list_empty(&q->hot))
@@ -217,6 +219,15 @@ static void queue_withdrawn(struct queue *q, uint64_t user_data)
 	queue_count(q, user_data);
 	stat_add(&q->flow.tenant->stats.withdrawn, 1);
 	stat_add(&q->set->sched->users.withdrawn, 1);
+	queue_post(q, &cqe);
+}
+
+/* The client took it back while we were stopped: it has been done, or will be, elsewhere. */
+static void queue_recalled(struct queue *q, uint64_t user_data)
+{
+	struct amux_cqe cqe = { .user_data = user_data, .status = AMUX_STATUS_RECALLED };
+
+	q->flow.tenant->tally.ledger_in += tally_mix(user_data);
 	queue_post(q, &cqe);
 }
 
@@ -544,6 +555,28 @@ static void queue_cancel(struct queue *q, const struct amux_sqe *sqe)
 	queue_fail(q, sqe->user_data, ret, field);
 }
 
+/* Claim what is there, at most @budget: one full barrier a batch (docs/abi.md, recalling). */
+static void queue_claim(struct queue *q, uint32_t budget)
+{
+	int ready = amux_sq_ready(&q->ring);
+	uint32_t n;
+
+	if (ready >= 0 && (uint32_t)ready < budget) {
+		/* The whole batch at once; the acquire is amux_sq_ready()'s. */
+		q->ring.sq_tail = amux_load_acquire(&q->ring.hdr->sq_tail);
+		ready = amux_sq_ready(&q->ring);
+	}
+	n = ready > 0 ? (uint32_t)ready : 0;
+	if (n > budget)
+		n = budget;
+	if (q->draining && n > q->drain_left)
+		n = q->drain_left;
+	if (n <= q->claimed - q->ring.sq_head)
+		return; /* behind a FENCE that was held */
+	q->recall = amux_sq_claim(&q->ring, n);
+	q->claimed = q->ring.sq_head + n;
+}
+
 unsigned int queue_pull_noops(struct queue *q, unsigned int budget)
 {
 	uint64_t ledger = 0;
@@ -557,7 +590,10 @@ unsigned int queue_pull_noops(struct queue *q, unsigned int budget)
 	room = queue_room(q, budget);
 	if (budget > room)
 		budget = room;
-	while (n < budget && amux_sq_ready(&q->ring) > 0) {
+	queue_claim(q, budget);
+	if (q->recall)
+		return 0;
+	while (n < budget && q->ring.sq_head != q->claimed) {
 		amux_sq_take(&q->ring, &sqe);
 		if ((sqe.flags & AMUX_SQE_FENCE) || !sqe_is_plain_noop(&sqe)) {
 			amux_sq_untake(&q->ring);
@@ -594,6 +630,7 @@ int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 		soon = room;
 	amux_sq_prefetch(&q->ring, soon);
 	amux_cq_prefetch_write(&q->ring, soon);
+	queue_claim(q, budget < room ? budget : room);
 	engine = sched_has_engine(q->set->sched);
 	spot_begin(&q->set->spot, q->set->sched, q->flow.tenant);
 	if (!q->withdrawal.active)
@@ -609,7 +646,7 @@ int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 		if (!room)
 			break;
 		ready = amux_sq_ready(&q->ring);
-		if (ready <= 0)
+		if (ready <= 0 || q->ring.sq_head == q->claimed)
 			break;
 		if (q->draining) {
 			if (!q->drain_left)
@@ -619,7 +656,9 @@ int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 		amux_sq_take(&q->ring, &sqe);
 		room--;
 		spent++;
-		if (sqe.op == AMUX_OP_CANCEL) {
+		if (q->recall && amux_sq_recalled(&q->ring, q->recall))
+			queue_recalled(q, sqe.user_data);
+		else if (sqe.op == AMUX_OP_CANCEL) {
 			queue_cancel(q, &sqe);
 		} else if (q->held_head != q->held_tail ||
 			   ((sqe.flags & AMUX_SQE_FENCE) && queue_fenced(q))) {
@@ -633,10 +672,10 @@ int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 			pass &= q->set->spot.open;
 		}
 	}
+	amux_sq_release(&q->ring); /* before any is begun: a client may go by it (abi.md) */
 	queue_spot(q, now);
 	if (passed)
 		queue_passed(q, passed, ledger);
-	amux_sq_release(&q->ring);
 	return ready < 0 ? ready : (int)(spent - held);
 }
 

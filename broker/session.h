@@ -72,6 +72,9 @@ struct queue {
 				* cq_entries, free-running indices */
 	uint32_t held_head, held_tail;
 	struct withdrawal withdrawal;
+	uint32_t claimed; /* what the client was told may be begun: entries before this index */
+	uint64_t recall;  /* what the client recalled, as of that claim */
+
 	bool stopped;  /* pull no more */
 	bool draining; /* pull no more than @drain_left */
 	uint32_t drain_left;

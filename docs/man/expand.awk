@@ -187,8 +187,11 @@ function markdown(file, section,    s, fence, verbatim, level, here)
 			row(s)
 		else if (s ~ /^- /) {
 			say("- " inline(substr(s, 3)))
-		} else if (s ~ /^  [^ ]/)
-			say("  " inline(substr(s, 3)))
+		} else if (s ~ /^[0-9]+\. /) {
+			sub(/^[0-9]+\. /, "", s)
+			say(". " inline(s))
+		} else if (s ~ /^   ?[^ ]/) # an item goes on
+			say("  " inline(trim(s)))
 		else if (s == "")
 			blank()
 		else
