@@ -19,6 +19,8 @@
 #include "http.h"
 #include "replay.h"
 
+#define BUSY_NAP_NS 5000000
+
 /* ------------------------------------------------------------------- shutdown */
 
 /* Last step, once no client is left: everything that keeps the loop alive goes. */
@@ -90,14 +92,29 @@ void broker_stop(struct broker *b)
 
 /* -------------------------------------------------------------------- bring-up */
 
+/*
+ * Of a broker that was killed the kernel may still be closing the devices when its lock is free:
+ * with --wait that is waited for as well.  True: try once more.
+ */
+static bool open_again(struct broker *b, int ret)
+{
+	if (ret != -EBUSY || clock_ns() >= b->start_ns + b->cfg.wait_s * NSEC_PER_SEC)
+		return false;
+	clock_sleep_until(clock_ns() + BUSY_NAP_NS);
+	return true;
+}
+
 /* The module's end: the grant stands there before the kernel is told to read it. */
 static int kmod_open(struct broker *b, char *err, size_t errlen)
 {
 	const char *path = b->cfg.kernel + 7;
 	struct device *dev[AMUX_GRANT_DEVS];
 	unsigned int n = nodes_devices(b->nodes, b->n_nodes, dev, AMUX_GRANT_DEVS);
-	int ret = kmod_link_open(&b->kmod, path, dev, n, err, errlen);
+	int ret;
 
+	do
+		ret = kmod_link_open(&b->kmod, path, dev, n, err, errlen);
+	while (open_again(b, ret));
 	if (ret)
 		return ret;
 	b->grant_map = b->kmod.map;
@@ -246,7 +263,11 @@ int broker_open(struct broker **out, const struct config *cfg, const char *path,
 	ret = server_open(&b->server, &b->loop, &b->host, cfg->socket, err, errlen);
 	if (ret)
 		goto err;
-	ret = nodes_open(b->nodes, &b->n_nodes, &b->cfg, err, errlen);
+	while (open_again(b, ret = nodes_open(b->nodes, &b->n_nodes, &b->cfg, err, errlen))) {
+		nodes_close(b->nodes, b->n_nodes);
+		memset(b->nodes, 0, sizeof(b->nodes));
+		b->n_nodes = 0;
+	}
 	if (ret)
 		goto err;
 	ret = -ENOMEM;

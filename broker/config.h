@@ -60,6 +60,8 @@ struct config {
 	uint32_t max_connections, max_regions, max_queues, max_entries; /* last three: each */
 	uint64_t max_region_bytes;
 	uint64_t max_tenant_bytes; /* registered memory of one tenant */
+	/* --wait: seconds that a starting broker waits for the one before it to end */
+	unsigned int wait_s;
 	/* [soft] */
 	unsigned int devices; /* per node */
 	struct soft_config soft;

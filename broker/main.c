@@ -2,6 +2,7 @@
 /*
  * accelmuxd: command line and configuration; the rest is broker.c.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -14,14 +15,18 @@
 
 #define SYSTEM_CONFIG "/etc/accelmux/accelmux.conf"
 #define OVERRIDES_MAX 64
+#define WAIT_MAX_S    86400u
 
 static const char usage[] =
 	"usage: accelmuxd [--config FILE] [--set SECTION.KEY=VALUE]... [--check] [--version]\n"
+	"                  [--wait SECONDS]\n"
 	"\n"
 	"  --config FILE  INI file; without it " SYSTEM_CONFIG " for root, if there\n"
 	"                 is one, else the defaults\n"
 	"  --set ...      override one key, e.g. --set broker.policy=shared\n"
 	"  --check        judge the configuration and exit\n"
+	"  --wait S       if another accelmuxd serves the socket, wait up to S seconds\n"
+	"                 for it to end: an upgrade without a gap\n"
 	"\n"
 	"SIGTERM drains and exits, SIGHUP reloads the file.\n";
 
@@ -31,13 +36,16 @@ int main(int argc, char **argv)
 		{ "config", required_argument, NULL, 'c' },
 		{ "set", required_argument, NULL, 's' },
 		{ "check", no_argument, NULL, 'k' },
+		{ "wait", required_argument, NULL, 'w' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' },
 		{ NULL, 0, NULL, 0 },
 	};
 	static struct config cfg;
 	const char *path = NULL, *set[OVERRIDES_MAX];
+	unsigned long wait = 0;
 	unsigned int n_set = 0;
+	char *end;
 	char err[512] = "";
 	bool check = false;
 	struct broker *b;
@@ -56,6 +64,16 @@ int main(int argc, char **argv)
 				return 2;
 			}
 			set[n_set++] = optarg;
+			break;
+		case 'w':
+			wait = strtoul(optarg, &end, 10);
+			if (!*optarg || *end || wait > WAIT_MAX_S ||
+			    !isdigit((unsigned char)*optarg)) {
+				fprintf(stderr,
+					"accelmuxd: --wait '%s': expected seconds, 0 to %u\n",
+					optarg, WAIT_MAX_S);
+				return 2;
+			}
 			break;
 		case 'k':
 			check = true;
@@ -94,6 +112,7 @@ int main(int argc, char **argv)
 		puts("configuration is valid");
 		return 0;
 	}
+	cfg.wait_s = (unsigned int)wait;
 	signal(SIGPIPE, SIG_IGN);
 	ret = broker_open(&b, &cfg, path, err, sizeof(err));
 	if (ret) {

@@ -22,6 +22,7 @@
 #define KERNEL_HOLD_NS 50000 /* the kernel class stays active this long after its last copy */
 #define WAIT_EPOCHS    16    /* window of the wait percentiles shown to policies */
 #define STATE_QUEUES   64    /* queues whose headers one epoch refreshes, beyond hot ones */
+#define BEAT_NS	       10000000 /* clients with work hear from us this often: real time */
 #define DRAIN_STALL_NS NSEC_PER_SEC /* a drain waits this long for clients to make room */
 
 /* ---------------------------------------------------------------------- kernel */
@@ -124,6 +125,17 @@ static void mux_tell(struct mux *m, unsigned int most, uint64_t now)
 		if (!first)
 			first = pos;
 	}
+}
+
+/* Epochs follow the time scale; what a client takes for a sign of life does not. */
+static void mux_beat(struct mux *m, uint64_t now)
+{
+	struct list *pos;
+
+	list_for_each(pos, &m->queues.hot)
+		amux_store_relaxed(&container_of(pos, struct queue, hot)->ring.hdr->heartbeat_ns,
+				   now);
+	m->last_beat_ns = now;
 }
 
 static void mux_epoch(struct mux *m, uint64_t now)
@@ -406,6 +418,8 @@ static uint64_t mux_next(struct mux *m, uint64_t now)
 		next = m->sched.ready_ns;
 	if ((busy || m->kernel_active) && m->last_epoch_ns + m->epoch_ns < next)
 		next = m->last_epoch_ns + m->epoch_ns;
+	if (busy && m->epoch_ns > BEAT_NS && m->last_beat_ns + BEAT_NS < next)
+		next = m->last_beat_ns + BEAT_NS;
 	if (m->kernel_active && now + KERNEL_HOLD_NS * m->time_scale < next)
 		next = now + KERNEL_HOLD_NS * m->time_scale;
 	if (m->drain_until_ns && m->drain_until_ns < next)
@@ -479,6 +493,8 @@ static void mux_loop(struct mux *m)
 	if (m->force_epoch || ((sched_busy(&m->sched) || m->kernel_active) &&
 			       now - m->last_epoch_ns >= m->epoch_ns))
 		mux_epoch(m, now);
+	if (m->epoch_ns > BEAT_NS && now - m->last_beat_ns >= BEAT_NS && sched_busy(&m->sched))
+		mux_beat(m, now);
 	if (m->drain_until_ns && (pulled || sched_busy(&m->sched)))
 		m->drain_until_ns = now + DRAIN_STALL_NS;
 	if (!list_empty(&m->waiting))

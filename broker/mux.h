@@ -63,7 +63,7 @@ struct mux {
 	int epoll_fd, wake_fd;
 	uint32_t sleeping; /* under the full-barrier discipline of mux_ring() */
 	uint64_t spin_ns, epoch_ns, time_scale;
-	uint64_t last_epoch_ns, quiet_since_ns, last_poll_ns;
+	uint64_t last_epoch_ns, last_beat_ns, quiet_since_ns, last_poll_ns;
 	uint64_t
 		drain_until_ns; /* 0: not draining; else when clients that hold it up are left */
 	bool force_epoch, stop, modelled;

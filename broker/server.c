@@ -11,8 +11,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "server.h"
 
+#define LOCK_NAP_NS   5000000
 #define ACCEPT_BUDGET 16 /* connections taken in one turn of the loop */
 
 /* The socket's directory must be ours: in /tmp anybody could have made it first. */
@@ -42,7 +44,22 @@ static int directory_make(const char *socket_path, char *err, size_t errlen)
 	return 0;
 }
 
-static int lock_take(struct server *s, char *err, size_t errlen)
+/* The lock, waiting for it up to @wait_s.  The broker that holds it gives it up last of all,
+ * when its devices are closed. */
+static int lock_wait(struct server *s, unsigned int wait_s)
+{
+	const struct timespec nap = { 0, LOCK_NAP_NS };
+	uint64_t end = clock_ns() + wait_s * NSEC_PER_SEC;
+
+	while (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK || clock_ns() >= end)
+			return -errno;
+		nanosleep(&nap, NULL);
+	}
+	return 0;
+}
+
+static int lock_take(struct server *s, unsigned int wait_s, char *err, size_t errlen)
 {
 	char path[128], pid[16] = "?";
 	ssize_t n;
@@ -56,7 +73,7 @@ static int lock_take(struct server *s, char *err, size_t errlen)
 			 strerror(-ret));
 		return ret;
 	}
-	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+	if (lock_wait(s, wait_s)) {
 		n = read(s->lock_fd, pid, sizeof(pid) - 1);
 		pid[n > 0 ? n : 0] = '\0';
 		pid[strcspn(pid, "\n")] = '\0';
@@ -99,7 +116,7 @@ int server_open(struct server *s, uv_loop_t *loop, struct conn_host *host, const
 	ret = directory_make(path, err, errlen);
 	if (ret)
 		return ret;
-	ret = lock_take(s, err, errlen);
+	ret = lock_take(s, host->cfg->wait_s, err, errlen);
 	if (ret)
 		goto err_lock;
 	unlink(path); /* a dead broker's: we hold the lock */

@@ -139,6 +139,8 @@ bool queue_quiet(const struct queue *q)
 
 void queue_detach(struct queue *q)
 {
+	/* Pairs with the client's acquire: everything was answered and published before. */
+	amux_store_release(&q->ring.hdr->state, (uint32_t)AMUX_BROKER_GONE);
 	list_del(&q->link);
 	list_del(&q->peer);
 	if (!list_empty(&q->hot))
@@ -190,6 +192,15 @@ static void queue_fail(struct queue *q, uint64_t user_data, int error, uint16_t 
 
 	stat_add(&q->flow.tenant->stats.failed, 1);
 	stat_add(&q->set->sched->users.failed, 1);
+	queue_post(q, &cqe);
+}
+
+/* The client took it back while we were stopped: it has been done, or will be, elsewhere. */
+static void queue_recalled(struct queue *q, uint64_t user_data)
+{
+	struct amux_cqe cqe = { .user_data = user_data, .status = AMUX_STATUS_RECALLED };
+
+	stat_add(&q->flow.tenant->stats.ledger_in, ledger_mix(user_data));
 	queue_post(q, &cqe);
 }
 
@@ -354,6 +365,28 @@ bool queue_has_work(struct queue *q)
 	return !q->has_held || !queue_fenced(q);
 }
 
+/* Claim what is there, at most @budget: one full barrier a batch (docs/abi.md, recalling). */
+static void queue_claim(struct queue *q, uint32_t budget)
+{
+	int ready = amux_sq_ready(&q->ring);
+	uint32_t n;
+
+	if (ready >= 0 && (uint32_t)ready < budget) {
+		/* The whole batch at once; the acquire is amux_sq_ready()'s. */
+		q->ring.sq_tail = amux_load_acquire(&q->ring.hdr->sq_tail);
+		ready = amux_sq_ready(&q->ring);
+	}
+	n = ready > 0 ? (uint32_t)ready : 0;
+	if (n > budget)
+		n = budget;
+	if (q->draining && n > q->drain_left)
+		n = q->drain_left;
+	if (n <= q->claimed - q->ring.sq_head)
+		return; /* behind a FENCE that was held */
+	q->recall = amux_sq_claim(&q->ring, n);
+	q->claimed = q->ring.sq_head + n;
+}
+
 int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 {
 	unsigned int n = 0;
@@ -370,6 +403,7 @@ int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 	room = queue_room(q);
 	if (budget > room)
 		budget = room;
+	queue_claim(q, budget);
 	while (n < budget) {
 		struct amux_sqe sqe;
 
@@ -380,7 +414,7 @@ int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 
 			if (ready < 0)
 				return ready;
-			if (!ready)
+			if (!ready || q->ring.sq_head == q->claimed)
 				break;
 			if (q->draining) {
 				if (!q->drain_left)
@@ -388,6 +422,11 @@ int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 				q->drain_left--;
 			}
 			amux_sq_take(&q->ring, &sqe);
+			if (q->recall && amux_sq_recalled(&q->ring, q->recall)) {
+				queue_recalled(q, sqe.user_data);
+				n++;
+				continue;
+			}
 		}
 		q->has_held = (sqe.flags & AMUX_SQE_FENCE) && queue_fenced(q);
 		if (q->has_held) {

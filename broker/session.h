@@ -60,6 +60,9 @@ struct queue {
 	uint32_t *free;	      /* indices of free ones, a stack */
 	uint32_t n_free;
 
+	uint32_t claimed; /* what the client was told may be begun: entries before this index */
+	uint64_t recall;  /* what the client recalled, as of that claim */
+
 	struct amux_sqe held; /* a FENCE that must wait */
 	bool has_held;
 	bool stopped;  /* pull no more */

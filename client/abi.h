@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define AMUX_ABI_VERSION   1u
+#define AMUX_ABI_VERSION   2u
 #define AMUX_HELLO_MAGIC   0x58554d41u /* "AMUX" */
 #define AMUX_RING_MAGIC	   0x474e5241u /* "ARNG" */
 #define AMUX_NAME_LEN	   32
@@ -187,6 +187,9 @@ enum amux_field {
  */
 #define AMUX_STATUS_DECLINED 1
 
+/* Positive status: the client had recalled this one (sq_recall): it was not begun. */
+#define AMUX_STATUS_RECALLED 2
+
 struct amux_cqe {
 	uint64_t user_data;
 	int32_t status; /* 0, -errno or AMUX_STATUS_DECLINED */
@@ -203,6 +206,9 @@ struct amux_cqe {
 enum amux_broker_state {
 	AMUX_BROKER_RUNNING = 1,
 	AMUX_BROKER_DRAINING, /* takes no new work; will close the connection */
+	AMUX_BROKER_GONE,     /* has let go of the queue: nothing of it is in flight, and it
+			       * will not look at it again.  Stored with release: whoever sees
+			       * it sees every CQE */
 };
 
 /*
@@ -222,11 +228,15 @@ struct amux_ring_hdr {
 
 	/* line 1, writer: client */
 	uint32_t sq_tail;
-	uint8_t pad1[60];
+	uint32_t rsvd1;
+	uint64_t sq_recall; /* low half: first index recalled, high half: the one behind the
+			     * last; both equal: none.  docs/abi.md, recalling */
+	uint8_t pad1[48];
 
 	/* line 2, writer: broker */
 	uint32_t sq_head;
-	uint8_t pad2[60];
+	uint32_t sq_claimed; /* entries before this index may be begun: see sq_recall */
+	uint8_t pad2[56];
 
 	/* line 3, writer: broker */
 	uint32_t sq_flags; /* AMUX_RING_NEED_WAKEUP: kick the sq eventfd */
@@ -285,7 +295,9 @@ AMUX_STATIC_ASSERT(offsetof(struct amux_cqe, status) == 8, "ABI");
 AMUX_STATIC_ASSERT(offsetof(struct amux_cqe, result) == 16, "ABI");
 AMUX_STATIC_ASSERT(offsetof(struct amux_cqe, bytes) == 24, "ABI");
 AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, sq_tail) == 64, "ABI");
+AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, sq_recall) == 72, "ABI");
 AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, sq_head) == 128, "ABI");
+AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, sq_claimed) == 132, "ABI");
 AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, sq_flags) == 192, "ABI");
 AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, cq_tail) == 256, "ABI");
 AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, cq_head) == 320, "ABI");

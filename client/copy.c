@@ -34,7 +34,7 @@ static int copy_cpu(struct amux *a, void *dst, const void *src, size_t len)
 	struct amux_stripe *s = copy_stripe(a);
 
 	stripe_add(&s->sync_cpu, 1);
-	if (len < COPY_FLOOR && !a->cpu_bps) {
+	if (len < COPY_FLOOR && !amux_load_relaxed(&a->cpu_bps)) {
 		memmove(dst, src, len);
 		return 0;
 	}
@@ -51,7 +51,7 @@ static double copy_ns(size_t len, uint64_t bps)
 static bool copy_predict(const struct amux *a, struct amux_queue *q, size_t len)
 {
 	struct amux_ring_hdr *h = q->ring.hdr;
-	uint64_t bps, wait, idle;
+	uint64_t bps, wait, idle, cpu = amux_load_relaxed(&a->cpu_bps);
 
 	if (!h || amux_load_relaxed(&h->state) != AMUX_BROKER_RUNNING ||
 	    len < amux_load_relaxed(&h->min_offload))
@@ -70,7 +70,7 @@ static bool copy_predict(const struct amux *a, struct amux_queue *q, size_t len)
 			wait = idle < wait ? wait - idle : 0;
 	}
 	return (double)wait + copy_ns(len, bps) <
-	       copy_ns(len, a->cpu_bps ? a->cpu_bps : COPY_CPU_BPS);
+	       copy_ns(len, cpu ? cpu : COPY_CPU_BPS);
 }
 
 /* The hidden queue, made by the first copy that could use it; with sync_lock held. */
@@ -119,7 +119,13 @@ static int copy_engine(struct amux *a, const struct amux_sqe *want)
 	uint64_t declined;
 	int err;
 
-	if (!q || q->dead || !copy_predict(a, q, want->len))
+	if (!q)
+		return 1;
+	if (q->dead || q->careful)
+		amux_peek(q, &cqe, 1); /* perhaps it can be used again */
+	if (!q->dead)
+		amux_store_relaxed(&a->sync_renew, 0);
+	if (q->dead || q->careful || !copy_predict(a, q, want->len))
 		return 1;
 	sqe = amux_get_sqe(q);
 	if (!sqe)
@@ -176,11 +182,13 @@ int amux_copy(struct amux *a, void *dst, const void *src, size_t len)
 		return -EPERM;
 	if (!len)
 		return 0;
+	if (amux_is_dead(a))
+		amux_reconnect(a);
 	if (len < COPY_FLOOR || amux_is_dead(a) || amux_load_relaxed(&a->sync_off))
 		return copy_cpu(a, dst, src, len);
 	/* The acquire pairs with the release in copy_queue(): a queue that is seen is whole. */
 	q = amux_load_acquire(&a->sync);
-	if ((q && !copy_predict(a, q, len)) || !copy_locate(a, &sqe, dst, src, len))
+	if ((q && !amux_load_relaxed(&a->sync_renew) && !copy_predict(a, q, len)) || !copy_locate(a, &sqe, dst, src, len))
 		return copy_cpu(a, dst, src, len);
 	/* Another thread copies: waiting for it is worse than copying at once. */
 	if (!pthread_mutex_trylock(&a->sync_lock)) {

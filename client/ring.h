@@ -116,6 +116,25 @@ static inline int amux_sq_publish(struct amux_ring *r)
 	return amux_load_relaxed(&r->hdr->sq_flags) & AMUX_RING_NEED_WAKEUP;
 }
 
+/*
+ * Recall the entries from @from up to sq_tail.  Returns how far the broker had claimed: what
+ * lies behind that it will answer AMUX_STATUS_RECALLED and never begin; of what lies between
+ * it decides, and its answers tell.  The barrier pairs with the one in amux_sq_claim(): of two
+ * who each store and then load, at least one sees what the other stored.
+ */
+static inline uint32_t amux_sq_recall(struct amux_ring *r, uint32_t from)
+{
+	amux_store_relaxed(&r->hdr->sq_recall, (uint64_t)r->sq_tail << 32 | from);
+	amux_full_barrier();
+	return amux_load_acquire(&r->hdr->sq_claimed);
+}
+
+/* Only once every entry that was recalled has been answered: the broker has looked by then. */
+static inline void amux_sq_recall_end(struct amux_ring *r)
+{
+	amux_store_relaxed(&r->hdr->sq_recall, 0);
+}
+
 /* ------------------------------------------------------------- broker: SQ end */
 
 /*
@@ -131,6 +150,26 @@ static inline int amux_sq_ready(struct amux_ring *r)
 		n = r->sq_tail - r->sq_head;
 	}
 	return n > r->sq_entries ? -EPROTO : (int)n; /* once impossible, always */
+}
+
+/*
+ * Claim the next @n entries before any of them is begun; returns what the client recalls, to
+ * be asked about by amux_sq_recalled().  The barrier pairs with the one in amux_sq_recall():
+ * a client that did not see the claim has its recall seen here.
+ */
+static inline uint64_t amux_sq_claim(struct amux_ring *r, uint32_t n)
+{
+	amux_store_relaxed(&r->hdr->sq_claimed, r->sq_head + n);
+	amux_full_barrier();
+	return amux_load_relaxed(&r->hdr->sq_recall);
+}
+
+/* Is the entry taken last among what is recalled? */
+static inline int amux_sq_recalled(const struct amux_ring *r, uint64_t recall)
+{
+	uint32_t from = (uint32_t)recall, to = (uint32_t)(recall >> 32);
+
+	return r->sq_head - 1 - from < to - from;
 }
 
 /* Copy the oldest SQE, each word exactly once (design promise 5); call only if one is ready. */

@@ -39,5 +39,6 @@ int amux_get_stats(struct amux *a, struct amux_stats *out)
 		out->sync_engine += amux_load_relaxed(&s->sync_engine);
 		out->cpu_ns += amux_load_relaxed(&s->cpu_ns);
 	}
+	out->reconnects = amux_load_relaxed(&a->life.reconnects);
 	return 0;
 }

@@ -955,6 +955,7 @@ START_TEST(indices_wrap)
 	open_queue(2, 2);
 	/* as after 2^32 - 5 requests */
 	q->ring.sq_head = q->ring.sq_tail = ring.sq_head = ring.sq_tail = UINT32_MAX - 4;
+	q->claimed = q->ring.sq_head;
 	q->ring.cq_head = q->ring.cq_tail = ring.cq_head = ring.cq_tail = UINT32_MAX - 4;
 	q->declined_total = q->declined_seen = UINT32_MAX - 4;
 	ring.hdr->sq_head = ring.hdr->sq_tail = UINT32_MAX - 4;
