@@ -33,6 +33,7 @@ table()
 	run	libnuma-dev	pc:numa	NUMA nodes
 	run	libaccel-config-dev	pc:libaccel-config	configures DSA devices
 	check	check	pc:check	unit tests
+	check	spin	cmd:spin	model checker
 	check	clang	cmd:clang	second compiler: both must build without a warning
 	check	prometheus	cmd:promtool	promtool judges the metrics
 	check	mmdebstrap	cmd:mmdebstrap	root directory of the lab's guests
