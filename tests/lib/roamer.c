@@ -2,6 +2,7 @@
 #include "roamer.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -170,6 +171,7 @@ static int rest(struct roamer *r, struct amux *a)
 	}
 	if (check_stats(r, a))
 		return -1;
+	malloc_trim(0); /* what is free but kept is no leak */
 	if (!census_take(0, &r->census))
 		return fail(r, "no census of ourselves");
 	__atomic_store_n(&r->rested, n, __ATOMIC_RELEASE);
