@@ -11,6 +11,7 @@
 #include "talk.h"
 
 #define LIFE_BACKOFF_MAX_NS 1000000000ull
+#define LIFE_LASTED_NS	    100000000ull
 #define LIFE_LOOK_NS	    100000u	  /* how often an answer is looked for */
 #define LIFE_ANSWER_NS	    5000000000ull /* a broker that is silent so long is given up */
 #define LIFE_ASKED_MAX	    32u		  /* half of what a broker lets be unanswered */
@@ -204,7 +205,7 @@ static void life_step(struct amux *a, uint64_t now)
 
 	if (f->step == AMUX_LIFE_IDLE) {
 		/* A broker that lasted was a good one: the next is looked for soon. */
-		if (!f->next_ns && now - f->born_ns > LIFE_BACKOFF_MAX_NS)
+		if (!f->next_ns && now - f->born_ns > LIFE_LASTED_NS)
 			f->backoff_ns = AMUX_LIFE_BACKOFF_NS;
 		if (!f->next_ns)
 			life_back_off(a, now);

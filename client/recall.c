@@ -15,6 +15,7 @@
 #include "handle.h"
 #include "queue.h"
 
+#define PROBE_NS 1000000u
 #define STALE_NS 100000000u /* a broker with work refreshes its heartbeat 10 times as often */
 
 /* Anything the broker wrote that is not what it was. */
@@ -189,9 +190,17 @@ static void mind_ready(struct amux_queue *q)
 void amux_queue_mind(struct amux_queue *q)
 {
 	uint32_t before = q->done_tail;
+	uint64_t now;
 
-	if (q->careful)
-		amux_queue_watch(q, amux_now());
+	if (q->careful) {
+		now = amux_now();
+		/* With all work done here nobody sleeps on its descriptors. */
+		if (now - q->probed_ns >= PROBE_NS) {
+			q->probed_ns = now;
+			amux_link_probe(q->a, q->link);
+		}
+		amux_queue_watch(q, now);
+	}
 	mind_ready(q);
 	if (q->done_tail != before)
 		amux_queue_kick(q);

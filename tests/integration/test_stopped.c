@@ -244,6 +244,36 @@ static void test_killed(void)
 	scene_close(&s, true);
 }
 
+/* Killed while the client works without it and waits for nothing, and followed by another. */
+static void test_replaced(void)
+{
+	const char *const sets[] = { "broker.policy=shared", NULL };
+	struct amux_cqe cqe;
+	struct scene s;
+	bool right = true;
+	int n;
+
+	scene_open(&s);
+	stop(&s);
+	copy(&s, 32 * MIB, 0, 64 * KIB, 0, 0);
+	amux_submit(s.q);
+	right &= wait_ms(&s, &cqe, 1, 10000 * TAP_SLOW) == 1 && !cqe.status;
+	daemon_kill(&s.d);
+	daemon_launch(&s.d, sets, false);
+	daemon_await(&s.d);
+	for (unsigned int i = 0; i < 5000 * TAP_SLOW && !stats_of(&s).reconnects; i++) {
+		copy(&s, 32 * MIB, 0, 64 * KIB, 0, i);
+		amux_submit(s.q);
+		/* It sleeps only for the new broker: what is done here is there at once. */
+		n = wait_ms(&s, &cqe, 1, 10000 * TAP_SLOW);
+		right &= n == 1 && !cqe.status;
+		tap_sleep_ms(1);
+	}
+	tap_ok(right && stats_of(&s).reconnects == 1 && !stats_of(&s).errors,
+	       "a client that never waits notices the death, and the next broker");
+	scene_close(&s, false);
+}
+
 /* amux_copy() is not held up by a broker that stopped before it was asked.  The best of three:
  * the machine may have other things to do. */
 static void test_copy(void)
@@ -372,6 +402,7 @@ int main(int argc, char **argv)
 	test_taken_back();
 	test_fence();
 	test_killed();
+	test_replaced();
 	test_copy();
 	test_event_loop();
 	test_load("inline", plain, tap_seed());
