@@ -5,6 +5,8 @@
 #   make                 broker, CLI, library, examples
 #   make run             the guided tour (installs what is missing)
 #   make check           every test (installs what is missing); T=NAME: that one alone
+#   make model           proves the rings and the grant page by spin (a part of make check)
+#   make soak T=1800     that many seconds of everything at once, at random
 #   make check-lab       the kernel module in QEMU guests, both kernels; T=NAME
 #   make check-full      everything, in its long version
 #   make check-kernel-debug  the guest tests on a kernel with KASAN and lockdep
@@ -203,6 +205,14 @@ check:
 	@tests/deps.sh check
 	@O=$(O) SAN=$(SAN) CC=$(CC) tests/check.sh $(T)
 
+model:
+	@tests/deps.sh check
+	@CC=$(CC) tests/model/model.sh $(T)
+
+# $(T) seconds, half an hour by default; SEED=N repeats a run's choices.
+soak: all $(O)/integration/test_soak
+	@AMUX_SOAK=$(or $(T),1800) $(O)/integration/test_soak
+
 # The kernel module in QEMU guests with stock kernels; see tests/lab/lab.sh.
 check-lab: all
 	@tests/deps.sh check
@@ -276,7 +286,8 @@ uninstall-kmod:
 clean:
 	rm -rf build build-*
 
-.PHONY: all tests deps run bench-peers check check-lab check-full check-kernel-debug install uninstall \
+.PHONY: all tests deps run bench-peers check model soak check-lab check-full check-kernel-debug \
+	install uninstall \
 	install-kmod uninstall-kmod clean
 .SECONDARY:
 -include $(shell [ -d $(O) ] && find $(O) -name '*.d')

@@ -87,7 +87,7 @@ static void job_account(struct amux_queue *q, const struct amux_job *job)
 	STAT_ADD(q, declined, 1);
 	STAT_ADD(q, declined_bytes, job->cqe.bytes);
 	STAT_ADD(q, cpu_ns, job->cpu_ns);
-	if (job->cqe.status)
+	if (job->cqe.status && !q->hidden)
 		STAT_ADD(q, errors, 1);
 }
 

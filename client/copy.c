@@ -175,6 +175,7 @@ static struct amux_queue *copy_queue(struct amux *a)
 		amux_store_relaxed(&a->sync_off, 1);
 		return NULL;
 	}
+	q->hidden = true;
 	amux_store_release(&a->sync, q); /* pairs with the acquire in amux_copy() */
 	return q;
 }

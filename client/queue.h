@@ -93,6 +93,8 @@ struct amux_queue {
 	uint32_t done_head, done_tail;
 
 	bool armed;	    /* amux_arm() left NEED_WAKEUP set */
+	bool hidden;	    /* amux_copy()'s own: what fails here is done over, and ENGINE_ONLY
+			     * is not waited for */
 	bool kicked;	    /* @self_efd was written */
 	bool dead;	    /* no broker now: everything is done by this CPU */
 	bool broken;	    /* the broker's CQ tail is impossible: as good as dead */

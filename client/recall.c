@@ -174,7 +174,7 @@ static void mind_ready(struct amux_queue *q)
 			pushed++;
 			continue;
 		}
-		if (fenced || (sqe.flags & AMUX_SQE_ENGINE_ONLY && known)) {
+		if (fenced || (sqe.flags & AMUX_SQE_ENGINE_ONLY && known && !q->hidden)) {
 			if (!kept)
 				first = i;
 			kept = true; /* what comes later is not to overtake it in the ring */

@@ -42,6 +42,7 @@ table()
 	check	mandoc	cmd:mandoc	judges them, too
 	check	systemd	cmd:systemd-analyze	judges the broker's unit
 	check	check	pc:check	unit tests
+	check	spin	cmd:spin	model checker
 	check	clang	cmd:clang	second compiler: both must build without a warning
 	check	prometheus	cmd:promtool	promtool judges the metrics
 	check	mmdebstrap	cmd:mmdebstrap	root directory of the lab's guests
