@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * broker_state.h - what the broker consists of, for the four files that implement it:
- * broker.c (bring-up and shutdown), reload.c (changes while it runs), switch.c (of policy),
- * status.c (what it shows).
+ * broker_state.h - what the broker consists of, for the files that implement it: broker.c
+ * (bring-up and shutdown), reload.c, operate.c and switch.c (changes while it runs; switch.c: of
+ * policy), status.c (what it shows).
  *
  * Owner and thread: the control thread; what the mux threads own in it says so.
  */
@@ -12,6 +12,7 @@
 #include "grant.h"
 #include "kmod_link.h"
 #include "nodes.h"
+#include "notify.h"
 #include "plugin.h"
 #include "server.h"
 
@@ -48,10 +49,13 @@ struct broker {
 	struct grant_link grant_part[TENANT_NODES]; /* by node */
 	struct kmod_link kmod;
 	struct replay *replay;
+	struct notify notify;
 	struct dsa_watch *watch; /* NULL unless engine = dsa */
 
 	const struct amux_policy_ops *policy; /* a built-in one, or that of @plugin */
 	uint64_t values[AMUX_POLICY_PARAMS];
+	/* Engines that an operator took out of use, by node and device: masks. */
+	uint64_t drained[TENANT_NODES][AMUX_POLICY_DEVS];
 	struct plugin *plugin;		   /* NULL: built-in; may have failed since */
 	struct plugin *loading;		   /* another one, or NULL */
 	struct plugin *held[TENANT_NODES]; /* by node: what its planner may refer to */

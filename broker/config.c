@@ -21,7 +21,22 @@
 
 #define GIB (1ull << 30)
 
+#define SYSTEM_DIR "/run/accelmux"
+
 /* ------------------------------------------------------------------ defaults */
+
+static void set_paths(struct config *cfg, const char *dir)
+{
+	snprintf(cfg->socket, sizeof(cfg->socket), "%s/accelmux.sock", dir);
+	snprintf(cfg->control, sizeof(cfg->control), "%s/control.sock", dir);
+}
+
+void config_system(struct config *cfg)
+{
+	set_paths(cfg, SYSTEM_DIR);
+	cfg->clients = CONFIG_ALL;
+	cfg->system = true;
+}
 
 static void default_paths(struct config *cfg)
 {
@@ -31,20 +46,20 @@ static void default_paths(struct config *cfg)
 	int n = -1;
 
 	if (!uid)
-		n = snprintf(dir, sizeof(dir), "/run/accelmux");
+		n = snprintf(dir, sizeof(dir), SYSTEM_DIR);
 	else if (run && *run == '/')
 		n = snprintf(dir, sizeof(dir), "%s/accelmux", run);
 	/* A socket's path is short: one that does not fit is no directory to use. */
 	if (n < 0 || (size_t)n + sizeof("/accelmux.sock") > sizeof(dir))
 		snprintf(dir, sizeof(dir), "/tmp/accelmux-%u", uid);
-	snprintf(cfg->socket, sizeof(cfg->socket), "%s/accelmux.sock", dir);
-	snprintf(cfg->control, sizeof(cfg->control), "%s/control.sock", dir);
+	set_paths(cfg, dir);
 }
 
 void config_default(struct config *cfg)
 {
 	memset(cfg, 0, sizeof(*cfg));
 	default_paths(cfg);
+	cfg->clients = geteuid() ? CONFIG_OWNER : CONFIG_ALL;
 	strcpy(cfg->metrics_addr, "127.0.0.1:9437");
 	strcpy(cfg->policy, "dynamic");
 	plugin_file_dir(cfg->policy_dir, sizeof(cfg->policy_dir));
@@ -59,7 +74,16 @@ void config_default(struct config *cfg)
 	cfg->max_queues = 64;
 	cfg->max_entries = 32768;
 	cfg->max_region_bytes = 64 * GIB;
-	cfg->max_tenant_bytes = UINT64_MAX;
+	cfg->connect_rate = 500;
+	cfg->caps = (struct config_caps){
+		.connections = 512,
+		.regions = 8192,
+		.queues = 1024,
+		.region_bytes = 1024 * GIB,
+		.queue_bytes = GIB / 2,
+		.faults = 10000,
+		.requests = 2000,
+	};
 	cfg->devices = 1;
 	soft_config_default(&cfg->soft);
 	dsa_config_default(&cfg->dsa);
@@ -272,14 +296,19 @@ int config_override(struct config *cfg, const char *assignment, char *err, size_
 
 static int check_tenant(const struct config_tenant *t, char *err, size_t errlen)
 {
-	char reserve[32], limit[32];
-
 	if (!t->match_uid && !t->match_gid && !t->match_name && !t->cgroup[0])
 		return config_fail(
 			err, errlen,
 			"[tenant %s]: expected at least one of uid, gid, cgroup, name: "
 			"nobody is known by it",
 			t->name);
+	return config_tenant_judge(t, err, errlen);
+}
+
+int config_tenant_judge(const struct config_tenant *t, char *err, size_t errlen)
+{
+	char reserve[32], limit[32];
+
 	if (t->reserve_bps <= t->limit_bps)
 		return 0;
 	param_format(t->reserve_bps, AMUX_UNIT_BPS, reserve, sizeof(reserve));
@@ -326,6 +355,11 @@ int config_check(const struct config *cfg, char *err, size_t errlen)
 			return config_fail(err, errlen, "[broker] policy: %s", why);
 		close(fd);
 	}
+	if (cfg->engine == CONFIG_FAULT && !strncmp(cfg->kernel, "replay:", 7))
+		return config_fail(err, errlen,
+				   "[broker] kernel = '%s' with engine = fault: expected none "
+				   "or device:/dev/accelmux (faults are for users' copies)",
+				   cfg->kernel);
 	for (unsigned int i = 0; i < CONFIG_POLICIES && amux_policies[i]; i++) {
 		rc = policy_check(amux_policies[i], cfg->policy_values[i], why, sizeof(why));
 		if (rc)

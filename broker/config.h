@@ -12,13 +12,14 @@
 #include <sys/socket.h>
 
 #include "dsa.h"
+#include "fault.h"
 #include "param.h"
 #include "plugin_file.h"
 #include "soft.h"
 
 #define CONFIG_TENANTS_MAX 64
 #define CONFIG_NAME_LEN	   32
-#define CONFIG_POLICIES	   8 /* built-in ones whose parameters are kept */
+#define CONFIG_POLICIES	   8		   /* built-in ones whose parameters are kept */
 #define CONFIG_PLUGIN	   CONFIG_POLICIES /* in place of an index: none of them */
 
 /*
@@ -28,6 +29,15 @@
  * contention, not the host's.
  */
 #define CONFIG_MODEL_TIME_SCALE 100
+
+/* What one tenant may have over all its connections.  In a [tenant] section 0: as [broker] says. */
+struct config_caps {
+	uint32_t connections, regions, queues;
+	uint64_t region_bytes; /* registered memory */
+	uint64_t queue_bytes;  /* the broker's memory behind its queues */
+	uint64_t faults;       /* a second, on one node; UINT64_MAX: no limit */
+	uint64_t requests;     /* of the session socket, a second; UINT64_MAX: no limit */
+};
 
 /* A [tenant NAME] section.  A client belongs to the first whose every given match key
  * (uid, gid, cgroup, name) fits; without any, to a tenant of its uid's own. */
@@ -40,16 +50,23 @@ struct config_tenant {
 	uint32_t weight;	      /* 1 .. 100 */
 	uint64_t reserve_bps;	      /* 0: none */
 	uint64_t limit_bps;	      /* AMUX_BPS_MAX: none */
+	struct config_caps caps;
 };
 
 /* [broker] engine */
-enum config_engine { CONFIG_SOFT = 0, CONFIG_DSA };
+enum config_engine { CONFIG_SOFT = 0, CONFIG_DSA, CONFIG_FAULT };
+
+/* [broker] clients */
+enum config_clients { CONFIG_OWNER = 0, CONFIG_GROUP, CONFIG_ALL };
 
 struct config {
 	/* [broker] */
-	uint32_t engine;       /* enum config_engine */
-	char socket[108];      /* session socket */
-	char control[108];     /* control socket */
+	uint32_t engine;	   /* enum config_engine */
+	struct fault_config fault; /* engine = fault:SPEC */
+	char socket[108];	   /* session socket */
+	char control[108];	   /* control socket */
+	uint32_t clients;      /* enum config_clients: who may connect to the session socket */
+	bool system;	       /* config_system(): the host's broker, whoever runs it */
 	char metrics_addr[64]; /* "127.0.0.1:9437", "" : off */
 	char policy[PLUGIN_PATH_LEN];	  /* name of a built-in one, or path of a plug-in */
 	char policy_dir[PLUGIN_PATH_LEN]; /* where plug-ins are found by name */
@@ -64,7 +81,10 @@ struct config {
 	bool own_core;	   /* soft, no model: the operator gave the broker a core */
 	uint32_t max_connections, max_regions, max_queues, max_entries; /* last three: each */
 	uint64_t max_region_bytes;
-	uint64_t max_tenant_bytes; /* registered memory of one tenant */
+	uint64_t connect_rate;	 /* of one uid, a second; UINT64_MAX: no limit */
+	struct config_caps caps; /* of a tenant that has none of its own */
+	/* --wait: seconds that a starting broker waits for the one before it to end */
+	unsigned int wait_s;
 	/* [soft] */
 	unsigned int devices; /* per node */
 	struct soft_config soft;
@@ -85,6 +105,9 @@ struct config {
  * $XDG_RUNTIME_DIR/accelmux, else /tmp/accelmux-UID. */
 void config_default(struct config *cfg);
 
+/* The host's broker under a user of its own: after config_default(), sockets as for root. */
+void config_system(struct config *cfg);
+
 /*
  * Load @path over what @cfg holds.  -errno and one line in @err, "FILE:LINE: ...", for the
  * first thing that is wrong; @cfg is then of no use.  config_check() is the caller's next
@@ -98,6 +121,12 @@ int config_override(struct config *cfg, const char *assignment, char *err, size_
 
 /* Judge the whole: keys that contradict each other, tenants nobody can belong to. */
 int config_check(const struct config *cfg, char *err, size_t errlen);
+
+/* Set one of weight, reserve and limit of @t, as its section would.  -EINVAL and @err. */
+int config_tenant_set(struct config_tenant *t, const char *key, const char *value, char *err,
+		      size_t errlen);
+/* Do the limits of @t agree with each other?  -EINVAL and @err. */
+int config_tenant_judge(const struct config_tenant *t, char *err, size_t errlen);
 
 /* May a running broker go from @a to @b?  -EINVAL and the key that needs a restart. */
 int config_reloadable(const struct config *a, const struct config *b, char *err, size_t errlen);

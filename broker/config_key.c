@@ -39,6 +39,7 @@ struct key {
 static const struct key keys[] = {
 	{ "broker", "socket", KEY_PATH, FIELD(socket), false, 0, 0, 0 },
 	{ "broker", "control", KEY_PATH, FIELD(control), false, 0, 0, 0 },
+	{ "broker", "clients", KEY_OTHER, FIELD(clients), false, 0, 0, 0 },
 	{ "broker", "metrics", KEY_OTHER, FIELD(metrics_addr), false, 0, 0, 0 },
 	{ "broker", "policy", KEY_OTHER, FIELD(policy), true, 0, 0, 0 },
 	{ "broker", "policy_dir", KEY_PATH, FIELD(policy_dir), true, 0, 0, 0 },
@@ -64,8 +65,22 @@ static const struct key keys[] = {
 	  32768 },
 	{ "broker", "max_region_size", KEY_U64, FIELD(max_region_bytes), true, AMUX_UNIT_BYTES,
 	  4096, 64 * TIB },
-	{ "broker", "max_tenant_memory", KEY_MAX, FIELD(max_tenant_bytes), true,
+	{ "broker", "connect_rate", KEY_MAX, FIELD(connect_rate), true, AMUX_UNIT_COUNT, 1,
+	  1000000 },
+	{ "broker", "max_tenant_connections", KEY_U32, FIELD(caps.connections), true,
+	  AMUX_UNIT_COUNT, 1, 65536 },
+	{ "broker", "max_tenant_regions", KEY_U32, FIELD(caps.regions), true, AMUX_UNIT_COUNT,
+	  1, 65536 },
+	{ "broker", "max_tenant_memory", KEY_MAX, FIELD(caps.region_bytes), true,
 	  AMUX_UNIT_BYTES, 4096, 64 * TIB },
+	{ "broker", "max_tenant_queues", KEY_U32, FIELD(caps.queues), true, AMUX_UNIT_COUNT, 1,
+	  65536 },
+	{ "broker", "max_tenant_queue_memory", KEY_MAX, FIELD(caps.queue_bytes), true,
+	  AMUX_UNIT_BYTES, 65536, TIB },
+	{ "broker", "max_tenant_faults", KEY_MAX, FIELD(caps.faults), true, AMUX_UNIT_COUNT, 1,
+	  1000000000 },
+	{ "broker", "max_tenant_requests", KEY_MAX, FIELD(caps.requests), true, AMUX_UNIT_COUNT,
+	  1, 1000000000 },
 	{ "soft", "devices", KEY_U32, FIELD(devices), false, AMUX_UNIT_COUNT, 1,
 	  AMUX_POLICY_DEVS },
 	{ "soft", "engines", KEY_U32, FIELD(soft.engines), false, AMUX_UNIT_COUNT, 1,
@@ -119,6 +134,20 @@ static const struct key tenant_keys[] = {
 	  1000000000000 },
 	{ "tenant", "limit", KEY_MAX, TENANT(limit_bps), true, AMUX_UNIT_BPS, 1000,
 	  1000000000000 },
+	{ "tenant", "max_connections", KEY_U32, TENANT(caps.connections), true, AMUX_UNIT_COUNT,
+	  1, 65536 },
+	{ "tenant", "max_regions", KEY_U32, TENANT(caps.regions), true, AMUX_UNIT_COUNT, 1,
+	  65536 },
+	{ "tenant", "max_memory", KEY_MAX, TENANT(caps.region_bytes), true, AMUX_UNIT_BYTES,
+	  4096, 64 * TIB },
+	{ "tenant", "max_queues", KEY_U32, TENANT(caps.queues), true, AMUX_UNIT_COUNT, 1,
+	  65536 },
+	{ "tenant", "max_queue_memory", KEY_MAX, TENANT(caps.queue_bytes), true,
+	  AMUX_UNIT_BYTES, 65536, TIB },
+	{ "tenant", "max_faults", KEY_MAX, TENANT(caps.faults), true, AMUX_UNIT_COUNT, 1,
+	  1000000000 },
+	{ "tenant", "max_requests", KEY_MAX, TENANT(caps.requests), true, AMUX_UNIT_COUNT, 1,
+	  1000000000 },
 };
 
 #define N_TENANT_KEYS (sizeof(tenant_keys) / sizeof(tenant_keys[0]))
@@ -244,13 +273,31 @@ static int set_metrics(struct config *cfg, const char *value, char *err, size_t 
 				   "an address", err, errlen);
 }
 
+static int set_engine(struct config *cfg, const char *value, char *err, size_t errlen)
+{
+	static const char *const engines[] = { "soft", "dsa", "fault:SPEC" };
+	char why[400];
+	int rc;
+
+	memset(&cfg->fault, 0, sizeof(cfg->fault));
+	if (strncmp(value, "fault:", 6))
+		return config_value_choice(!strcmp(value, engines[2]) ? "" : value, engines, 3,
+					   &cfg->engine, err, errlen);
+	cfg->engine = CONFIG_FAULT;
+	rc = fault_spec_parse(&cfg->fault, value + 6, why, sizeof(why));
+	return rc ? config_fail(err, errlen, "'%s': %s", value, why) : 0;
+}
+
 static int key_other(const struct key *k, struct config *cfg, const char *value,
 		     const char *dir, char *err, size_t errlen)
 {
-	static const char *const engines[] = { "soft", "dsa" };
+	static const char *const clients[] = { "owner", "group", "all" };
 
+	if (!strcmp(k->name, "clients"))
+		return config_value_choice(value, clients, CONFIG_ALL + 1, &cfg->clients, err,
+					   errlen);
 	if (!strcmp(k->name, "engine"))
-		return config_value_choice(value, engines, 2, &cfg->engine, err, errlen);
+		return set_engine(cfg, value, err, errlen);
 	if (!strcmp(k->name, "submit"))
 		return config_value_choice(value, dsa_submit_names, DSA_WRITE + 1,
 					   &cfg->dsa.submit, err, errlen);
@@ -410,6 +457,20 @@ int config_key_set(struct config *cfg, const char *section, const char *name, co
 	return 0;
 }
 
+int config_tenant_set(struct config_tenant *t, const char *key, const char *value, char *err,
+		      size_t errlen)
+{
+	const struct key *k = find_key(tenant_keys, N_TENANT_KEYS, "tenant", key);
+	char why[512];
+	int rc;
+
+	if (!k || !k->reload)
+		return config_fail(err, errlen, "[tenant %s] %s: not a key that can change",
+				   t->name, key);
+	rc = key_plain(k, t, value, why, sizeof(why));
+	return rc ? config_fail(err, errlen, "[tenant %s] %s = %s", t->name, key, why) : 0;
+}
+
 /* -------------------------------------------------------------------- reload */
 
 static int same_keys(const struct key *table, size_t n, const void *a, const void *b,
@@ -434,6 +495,8 @@ int config_reloadable(const struct config *a, const struct config *b, char *err,
 	rc = same_keys(keys, N_KEYS, a, b, NULL, err, errlen);
 	if (rc)
 		return rc;
+	if (memcmp(&a->fault, &b->fault, sizeof(a->fault)))
+		return config_fail(err, errlen, "[broker] engine: a change needs a restart");
 	for (unsigned int i = 0; i < a->n_tenants || i < b->n_tenants; i++) {
 		const struct config_tenant *x = &a->tenants[i], *y = &b->tenants[i];
 

@@ -29,6 +29,7 @@ enum mail_type {
 	MAIL_POLICY_FAILED,  /* arg: struct policy_failed */
 	MAIL_REVERTED,	     /* mux to control: a policy was replaced */
 	MAIL_TUNE,	     /* arg: struct mux_tuning */
+	MAIL_ENGINES,	     /* arg: struct engines_change */
 	MAIL_DRAIN,	     /* finish what has begun, pull no more; done when all is quiet */
 	MAIL_STOP,	     /* leave the thread */
 };

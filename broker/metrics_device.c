@@ -73,6 +73,17 @@ static void write_outages(FILE *f, const struct snapshot *s)
 			prom_count(f, sd->outages[e].health == ENGINE_UP);
 		}
 	}
+	prom_family(f, "engine_", "drained", "gauge",
+		    "1 while an operator keeps it out of use.");
+	for_each_device(s, n, d)
+	{
+		const struct status_device *sd = &s->nodes[n].devices[d];
+
+		for (unsigned int e = 0; e < sd->dev->engines; e++) {
+			engine_sample(f, "drained", sd->dev, e, NULL);
+			prom_count(f, sd->use[e].drained);
+		}
+	}
 	for (size_t c = 0; c < sizeof(losses) / sizeof(losses[0]); c++) {
 		prom_family(f, "engine_", losses[c].name, "counter", losses[c].help);
 		for_each_device(s, n, d)

@@ -25,7 +25,7 @@ struct policy_change {
 	struct mail mail;
 	const struct amux_policy_ops *ops;
 	uint64_t values[AMUX_POLICY_PARAMS];
-	void *state; /* ops->state_size zeroed bytes, the planner's afterwards */
+	void *state;		  /* ops->state_size zeroed bytes, the planner's afterwards */
 	struct plugin_link *link; /* of a plug-in, else NULL; see plan_set() */
 };
 
@@ -42,7 +42,14 @@ struct tenant_change {
 	struct mail mail;
 	struct sched_tenant *tenant;
 	uint32_t weight;
-	uint64_t reserve_bps, limit_bps;
+	uint64_t reserve_bps, limit_bps, fault_ns;
+};
+
+/* MAIL_ENGINES */
+struct engines_change {
+	struct mail mail;
+	unsigned int device; /* index of the mux's */
+	uint64_t drained;    /* a mask: see sched_drain() */
 };
 
 /* MAIL_TUNE */
@@ -72,18 +79,25 @@ struct mux {
 	 * start, and lets go of reverted_out (release, pairs with the acquire in mux_epoch()). */
 	struct mail reverted;
 	uint32_t reverted_out, reverts_told;
-	struct list waiting;	/* mails to be answered once something is quiet */
+	struct list waiting; /* mails to be answered once something is quiet */
 	int epoll_fd, wake_fd;
 	uint32_t sleeping; /* under the full-barrier discipline of mux_ring() */
 	uint64_t spin_ns, epoch_ns, time_scale;
-	uint64_t last_epoch_ns, last_look_ns, quiet_since_ns, last_poll_ns;
+	uint64_t last_epoch_ns, last_look_ns, last_beat_ns, quiet_since_ns, last_poll_ns;
 	uint64_t
 		drain_until_ns; /* 0: not draining; else when clients that hold it up are left */
+	uint64_t hung_since_ns; /* draining, and lost engines hold all that is left; 0: no */
 	bool force_epoch, stop, modelled;
-	bool told; /* every queue's header shows the state of rest */
+	bool copies;	       /* an engine of the node is this thread */
+	unsigned int answered; /* by mux_watch(), not counted as work yet */
+	bool pulled;	       /* something, since the last epoch */
+	bool told;	       /* every queue's header shows the state of rest */
+	bool hung;	       /* it was left unanswered; set before the answer to MAIL_DRAIN */
+	uint32_t turn;	       /* of mux_pull() */
 	pthread_t thread;
 	bool started;
-	struct amux_view view; /* scratch for plan_epoch() */
+	struct amux_view view;	  /* scratch for plan_epoch() */
+	struct amux_plan granted; /* scratch for kernel_plan() */
 };
 
 /* @dev: @n opened devices of @node; @kernel may be NULL.  Copies what it needs of @cfg. */

@@ -25,6 +25,7 @@ static void broker_apply_tenants(struct broker *b)
 		struct tenant *t = container_of(pos, struct tenant, link);
 
 		tenant_limits(&b->cfg, t->name, &t->weight, &t->reserve_bps, &t->limit_bps);
+		tenant_caps(&b->cfg, t->name, &t->caps);
 		for (unsigned int i = 0; i < b->n_nodes; i++) {
 			struct tenant_change *tc = calloc(1, sizeof(*tc));
 
@@ -38,6 +39,7 @@ static void broker_apply_tenants(struct broker *b)
 				.weight = t->weight,
 				.reserve_bps = t->reserve_bps,
 				.limit_bps = t->limit_bps,
+				.fault_ns = tenant_fault_ns(&t->caps),
 			};
 			mux_post(&b->mux[i], &tc->mail);
 		}
@@ -99,6 +101,8 @@ int broker_reload(struct broker *b, char *err, size_t errlen)
 	if (!cfg)
 		return -ENOMEM;
 	config_default(cfg);
+	if (b->cfg.system)
+		config_system(cfg);
 	ret = config_load(cfg, b->path, err, errlen);
 	for (unsigned int i = 0; i < b->n_set && !ret; i++)
 		ret = config_override(cfg, b->set[i], err, errlen);

@@ -11,27 +11,9 @@
 
 #include "list.h"
 #include "report.h"
+#include "rpc_method.h"
 
-/* What the JSON-RPC 2.0 specification calls these. */
-#define RPC_PARSE_ERROR	     -32700
-#define RPC_INVALID_REQUEST  -32600
-#define RPC_METHOD_NOT_FOUND -32601
-#define RPC_INVALID_PARAMS   -32602
-#define RPC_INTERNAL_ERROR   -32603
-
-struct rpc_error {
-	int code;
-	char text[512];
-	struct rpc_later *later; /* NULL: the answer cannot wait */
-	bool deferred;		 /* @later gives it */
-};
-
-/* @params: an object, or NULL if there were none.  The result is a new reference, or NULL
- * with @e set; NULL, not deferred, and e->code 0 mean out of memory. */
-typedef json_t *(*rpc_method)(struct broker *b, const json_t *params, struct rpc_error *e);
-
-__attribute__((format(printf, 3, 4))) static json_t *refuse(struct rpc_error *e, int code,
-							    const char *fmt, ...)
+json_t *rpc_refuse(struct rpc_error *e, int code, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -104,13 +86,13 @@ static int overlay(const struct amux_policy_ops *ops, uint64_t *values, json_t *
 			text = number;
 		}
 		if (!text) {
-			refuse(e, RPC_INVALID_PARAMS,
-			       "policy %s: %.64s: expected a string or an integer", ops->name,
-			       key);
+			rpc_refuse(e, RPC_INVALID_PARAMS,
+				   "policy %s: %.64s: expected a string or an integer",
+				   ops->name, key);
 			return -1;
 		}
 		if (policy_set_param(ops, values, key, text, why, sizeof(why))) {
-			refuse(e, RPC_INVALID_PARAMS, "%s", why);
+			rpc_refuse(e, RPC_INVALID_PARAMS, "%s", why);
 			return -1;
 		}
 	}
@@ -129,9 +111,10 @@ static json_t *policy_load(struct broker *b, const char *path, json_t *given,
 	char why[400];
 
 	if (!e->later)
-		return refuse(e, RPC_INVALID_PARAMS,
-			      "policy.set of a plug-in: expected a request of its own, with an "
-			      "id, not part of a batch");
+		return rpc_refuse(
+			e, RPC_INVALID_PARAMS,
+			"policy.set of a plug-in: expected a request of its own, with an "
+			"id, not part of a batch");
 	configured = config_plugin_settings(broker_config(b), path, &n);
 	memcpy(settings, configured, n * sizeof(settings[0]));
 	json_object_foreach(given, key, value)
@@ -139,9 +122,9 @@ static json_t *policy_load(struct broker *b, const char *path, json_t *given,
 		for (i = 0; i < n && strcmp(settings[i].key, key); i++)
 			;
 		if (i == AMUX_POLICY_PARAMS)
-			return refuse(e, RPC_INVALID_PARAMS,
-				      "policy.set: expected at most %d parameters",
-				      AMUX_POLICY_PARAMS);
+			return rpc_refuse(e, RPC_INVALID_PARAMS,
+					  "policy.set: expected at most %d parameters",
+					  AMUX_POLICY_PARAMS);
 		text = json_string_value(value);
 		if (json_is_integer(value))
 			snprintf(settings[i].value, sizeof(settings[i].value), "%lld",
@@ -152,7 +135,7 @@ static json_t *policy_load(struct broker *b, const char *path, json_t *given,
 			text = NULL;
 		if ((!text && !json_is_integer(value)) ||
 		    strlen(key) >= sizeof(settings[i].key))
-			return refuse(
+			return rpc_refuse(
 				e, RPC_INVALID_PARAMS,
 				"policy.set: %.64s: expected an integer or a string of at "
 				"most %zu characters",
@@ -161,7 +144,7 @@ static json_t *policy_load(struct broker *b, const char *path, json_t *given,
 		n += i == n;
 	}
 	if (broker_load_policy(b, path, settings, n, &e->later->wait, why, sizeof(why)))
-		return refuse(e, RPC_INVALID_PARAMS, "%s", why);
+		return rpc_refuse(e, RPC_INVALID_PARAMS, "%s", why);
 	e->deferred = true;
 	return NULL;
 }
@@ -176,14 +159,15 @@ static json_t *do_policy_set(struct broker *b, const json_t *params, struct rpc_
 	int i;
 
 	if (!name)
-		return refuse(e, RPC_INVALID_PARAMS, "policy.set: expected \"name\", a string");
+		return rpc_refuse(e, RPC_INVALID_PARAMS,
+				  "policy.set: expected \"name\", a string");
 	if (given && !json_is_object(given))
-		return refuse(e, RPC_INVALID_PARAMS,
-			      "policy.set: expected \"params\" to be an object");
+		return rpc_refuse(e, RPC_INVALID_PARAMS,
+				  "policy.set: expected \"params\" to be an object");
 	i = config_policy_find(broker_config(b), name, NULL, path, sizeof(path), why,
 			       sizeof(why));
 	if (i < 0)
-		return refuse(e, RPC_INVALID_PARAMS, "policy '%.64s': %s", name, why);
+		return rpc_refuse(e, RPC_INVALID_PARAMS, "policy '%.64s': %s", name, why);
 	if (i == CONFIG_PLUGIN)
 		return policy_load(b, path, given, e);
 	ops = amux_policies[i];
@@ -192,21 +176,25 @@ static json_t *do_policy_set(struct broker *b, const json_t *params, struct rpc_
 	if (given && overlay(ops, values, given, e))
 		return NULL;
 	if (policy_check(ops, values, why, sizeof(why)))
-		return refuse(e, RPC_INVALID_PARAMS, "%s", why);
+		return rpc_refuse(e, RPC_INVALID_PARAMS, "%s", why);
 	if (broker_set_policy(b, ops, values))
-		return refuse(e, RPC_INTERNAL_ERROR, "policy %s: out of memory", ops->name);
+		return rpc_refuse(e, RPC_INTERNAL_ERROR, "policy %s: out of memory", ops->name);
 	return report_policy(b);
 }
 
 static const struct {
 	const char *name;
 	rpc_method call;
-	const char *params[3]; /* known ones */
+	const char *params[5]; /* known ones */
 } methods[] = {
 	{ "version", do_version, { NULL } },
 	{ "status", do_status, { NULL } },
 	{ "tenants", do_tenants, { NULL } },
+	{ "tenants.set", rpc_tenants_set, { "name", "weight", "reserve", "limit", NULL } },
+	{ "tenants.evict", rpc_tenants_evict, { "name", "reason", NULL } },
 	{ "devices", do_devices, { NULL } },
+	{ "devices.drain", rpc_devices_drain, { "device", "engine", NULL } },
+	{ "devices.resume", rpc_devices_resume, { "device", "engine", NULL } },
 	{ "policy.list", do_policy_list, { NULL } },
 	{ "policy.get", do_policy_get, { NULL } },
 	{ "policy.set", do_policy_set, { "name", "params", NULL } },
@@ -238,16 +226,17 @@ static json_t *call(struct broker *b, const char *name, json_t *params, struct r
 	for (m = 0; m < N_METHODS && strcmp(methods[m].name, name); m++)
 		;
 	if (m == N_METHODS)
-		return refuse(e, RPC_METHOD_NOT_FOUND, "method '%.64s': not known", name);
+		return rpc_refuse(e, RPC_METHOD_NOT_FOUND, "method '%.64s': not known", name);
 	if (params && json_array_size(params))
-		return refuse(e, RPC_INVALID_PARAMS, "%s: expected parameters by name", name);
+		return rpc_refuse(e, RPC_INVALID_PARAMS, "%s: expected parameters by name",
+				  name);
 	json_object_foreach(params, key, value)
 	{
 		for (p = 0; methods[m].params[p] && strcmp(methods[m].params[p], key); p++)
 			;
 		if (!methods[m].params[p])
-			return refuse(e, RPC_INVALID_PARAMS, "%s: unknown parameter '%.64s'",
-				      name, key);
+			return rpc_refuse(e, RPC_INVALID_PARAMS,
+					  "%s: unknown parameter '%.64s'", name, key);
 	}
 	return methods[m].call(b, json_is_object(params) ? params : NULL, e);
 }
@@ -353,7 +342,7 @@ static void later_done(struct policy_wait *w, const char *err)
 	later->pending = false;
 	later->id = NULL;
 	if (err)
-		refuse(&e, RPC_INVALID_PARAMS, "%s", err);
+		rpc_refuse(&e, RPC_INVALID_PARAMS, "%s", err);
 	if (id)
 		answer = answer_with(id, err ? NULL : report_policy(later->b), &e);
 	json_decref(id);

@@ -38,12 +38,14 @@ struct flow_stats {
 	uint64_t requests;  /* pulled from rings */
 	uint64_t completed; /* answered by the broker with success */
 	uint64_t failed;    /* answered with -errno */
+	uint64_t withdrawn; /* answered -ECANCELED: by a CANCEL, or because its queue went */
 	uint64_t declined[DECLINE_REASONS];
 	uint64_t declined_bytes;
 	uint64_t descriptors;	 /* completed by engines */
 	uint64_t engine_bytes;	 /* completed by engines, counted per chunk */
 	uint64_t borrowed_bytes; /* of those, issued beyond the class's own reserve */
 	uint64_t faults;	 /* page faults and SIGBUS met by engines */
+	uint64_t fault_waits;	 /* of them, beyond max_tenant_faults: the tenant had to wait */
 	uint64_t resumes;	 /* partial completions continued */
 	uint64_t actual_ns;	 /* sum over completed requests: arrival to completion */
 	uint64_t alone_ns;	 /* the same, predicted for an idle device */

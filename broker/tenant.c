@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "tenant.h"
 
 /* Does a line of /proc/PID/cgroup name @prefix or something below it? */
@@ -74,6 +75,29 @@ void tenant_limits(const struct config *cfg, const char *name, uint32_t *weight,
 	}
 }
 
+void tenant_caps(const struct config *cfg, const char *name, struct config_caps *caps)
+{
+	*caps = cfg->caps;
+	for (unsigned int i = 0; i < cfg->n_tenants; i++) {
+		const struct config_caps *own = &cfg->tenants[i].caps;
+
+		if (strcmp(cfg->tenants[i].name, name))
+			continue;
+		caps->connections = own->connections ? own->connections : caps->connections;
+		caps->regions = own->regions ? own->regions : caps->regions;
+		caps->queues = own->queues ? own->queues : caps->queues;
+		caps->region_bytes = own->region_bytes ? own->region_bytes : caps->region_bytes;
+		caps->queue_bytes = own->queue_bytes ? own->queue_bytes : caps->queue_bytes;
+		caps->faults = own->faults ? own->faults : caps->faults;
+		caps->requests = own->requests ? own->requests : caps->requests;
+	}
+}
+
+uint64_t tenant_fault_ns(const struct config_caps *caps)
+{
+	return caps->faults == UINT64_MAX ? 0 : NSEC_PER_SEC / caps->faults;
+}
+
 struct tenant *tenant_get(struct list *tenants, const struct config *cfg,
 			  const struct peer *peer)
 {
@@ -102,8 +126,11 @@ struct tenant *tenant_get(struct list *tenants, const struct config *cfg,
 	t->id = id;
 	snprintf(t->name, sizeof(t->name), "%s", name);
 	tenant_limits(cfg, name, &t->weight, &t->reserve_bps, &t->limit_bps);
-	for (unsigned int i = 0; i < TENANT_NODES; i++)
+	tenant_caps(cfg, name, &t->caps);
+	for (unsigned int i = 0; i < TENANT_NODES; i++) {
 		sched_tenant_init(&t->node[i], t->id, t->weight, t->reserve_bps, t->limit_bps);
+		t->node[i].fault_ns = tenant_fault_ns(&t->caps);
+	}
 	list_add_tail(tenants, &t->link);
 	return t;
 }

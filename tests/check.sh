@@ -7,12 +7,14 @@
 #	unit         tests/unit: plain, asan (with ubsan), and tsan those that use threads
 #	integration  tests/run.sh: plain and asan
 #	examples     against a running broker
+#	model        tests/model: the rings and the grant page, by spin
 #	install      install, use what is installed, uninstall
+#	man          the manual pages: nothing is missing, and they are well-formed
 #	lab          tests/lab: the kernel module in QEMU guests with stock kernels, where the lab
 #		     can be had; AMUX_LAB=require: it must be had, AMUX_LAB=no: never
 #
 # With NAMEs only those run, in the build at hand: a unit test (soft or test_soft), an
-# integration test, examples, install, lab.
+# integration test, examples, model, install, man, lab.
 #
 # From make: O (build directory), CC, SAN, MAKE.  Logs are in O/check; nothing else is left.
 set -u
@@ -119,6 +121,19 @@ examples()
 	fi
 }
 
+# One line per kind of case, as model.sh counts them
+model()
+{
+	if CC=$CC tests/model/model.sh >"$logs/model" 2>&1 </dev/null; then
+		said=$(tail -n 1 "$logs/model")
+		echo "  ok    $said"
+		counts="$counts; $said"
+	else
+		grep -v '^ok ' "$logs/model" >"$logs/model-failed"
+		fail model "$logs/model-failed"
+	fi
+}
+
 install_test()
 {
 	if MAKE=$MAKE CC=$CC tests/install.sh "$O" >"$logs/install" 2>&1 </dev/null; then
@@ -126,6 +141,17 @@ install_test()
 		counts="$counts; install"
 	else
 		fail install "$logs/install"
+	fi
+}
+
+man_test()
+{
+	if tests/man.sh "$O" >"$logs/man" 2>&1 </dev/null; then
+		said=$(tail -n 1 "$logs/man")
+		echo "  ok    man: $said"
+		counts="$counts; man: $said"
+	else
+		fail man "$logs/man"
 	fi
 }
 
@@ -180,7 +206,9 @@ if [ $# -gt 0 ]; then
 		found=""
 		case $name in
 		examples) found=yes && examples ;;
+		model) found=yes && model ;;
 		install) found=yes && install_test ;;
+		man) found=yes && man_test ;;
 		lab) found=yes && lab ;;
 		esac
 		if [ -e "tests/unit/test_$short.c" ]; then
@@ -192,7 +220,7 @@ if [ $# -gt 0 ]; then
 			integration "$kind" "$O" "test_$short"
 		fi
 		if [ ! "$found" ]; then
-			echo "check: '$name': expected examples, install, lab, or the NAME of a" \
+			echo "check: '$name': expected examples, model, install, man, lab, or the NAME of a" \
 				"tests/unit/test_NAME.c or tests/integration/test_NAME.c" >&2
 			exit 2
 		fi
@@ -211,7 +239,9 @@ echo "testing"
 unit plain "$O" "" tests/unit/test_*.c
 integration plain "$O"
 examples
+model
 install_test
+man_test
 unit asan "$O-asan" "" tests/unit/test_*.c
 integration asan "$O-asan"
 # shellcheck disable=SC2046 # names without blanks

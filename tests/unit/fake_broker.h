@@ -6,6 +6,7 @@
 #ifndef TESTS_FAKE_BROKER_H
 #define TESTS_FAKE_BROKER_H
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@ struct broker {
 	uint64_t start_ns;
 	unsigned int connections;
 	uint64_t rejected;
+	struct refusal_counts refusals;
 	struct mux_stats mux;
 	struct flow_stats users;
 	struct device dev;
@@ -70,6 +72,8 @@ static void fake_tenant(struct broker *b, const char *name, uint32_t weight, uin
 	t->name = name;
 	t->weight = weight;
 	t->limit_bps = AMUX_BPS_MAX;
+	t->caps = &b->cfg.caps;
+	t->refusals = &b->refusals;
 	b->flows[b->n_tenants++].engine_bytes = bytes;
 }
 
@@ -91,6 +95,17 @@ unsigned int broker_connections(struct broker *b)
 uint64_t broker_rejected(struct broker *b)
 {
 	return b->rejected;
+}
+
+const struct refusal_counts *broker_refusals(struct broker *b)
+{
+	return &b->refusals;
+}
+
+unsigned int broker_closing(struct broker *b)
+{
+	(void)b;
+	return 0;
 }
 
 unsigned int broker_node(struct broker *b, unsigned int i, struct status_node *out)
@@ -140,6 +155,35 @@ const struct amux_policy_ops *broker_policy(struct broker *b, const uint64_t **v
 {
 	*values = b->values;
 	return b->ops;
+}
+
+int broker_tenant_set(struct broker *b, const char *name, const struct operate_limits *to,
+		      char *err, size_t errlen)
+{
+	(void)b;
+	(void)to;
+	snprintf(err, errlen, "tenant '%s': not here", name);
+	return -ENOENT;
+}
+
+int broker_tenant_evict(struct broker *b, const char *name, const char *reason, unsigned int *n,
+			char *err, size_t errlen)
+{
+	(void)b;
+	(void)reason;
+	*n = 0;
+	snprintf(err, errlen, "tenant '%s': not here", name);
+	return -ENOENT;
+}
+
+int broker_drain(struct broker *b, const char *name, int engine, bool drain, char *err,
+		 size_t errlen)
+{
+	(void)b;
+	(void)engine;
+	(void)drain;
+	snprintf(err, errlen, "device '%s': not here", name);
+	return -ENOENT;
 }
 
 int broker_set_policy(struct broker *b, const struct amux_policy_ops *ops,

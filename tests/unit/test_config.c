@@ -67,7 +67,7 @@ START_TEST(defaults)
 	ck_assert_uint_eq(cfg.max_queues, 64);
 	ck_assert_uint_eq(cfg.max_entries, 32768);
 	ck_assert_uint_eq(cfg.max_region_bytes, 64ull << 30);
-	ck_assert_uint_eq(cfg.max_tenant_bytes, UINT64_MAX);
+	ck_assert_uint_eq(cfg.caps.region_bytes, 1024ull << 30);
 	ck_assert_uint_eq(cfg.soft.time_scale, 1);
 	ck_assert_int_ge(config_policy_index(cfg.policy), 0);
 	ck_assert_int_eq(config_policy_index("nonesuch"), -ENOENT);
@@ -121,7 +121,20 @@ START_TEST(dsa_keys)
 	ck_assert(config_modelled(&cfg));
 	ck_assert_uint_eq(config_time_scale(&cfg), 1000);
 	refuse("[broker]\nengine = iax\n", 2,
-	       "[broker] engine = 'iax': expected one of: soft, dsa");
+	       "[broker] engine = 'iax': expected one of: soft, dsa, fault:SPEC");
+	refuse("[broker]\nengine = fault\n", 2,
+	       "[broker] engine = 'fault': expected one of: soft, dsa, fault:SPEC");
+	refuse("[broker]\nengine = fault:lose=7\n", 2,
+	       "[broker] engine = 'fault:lose=7': lose = '7': expected a probability, such as "
+	       "1% or 0.01");
+	config_default(&cfg);
+	ck_assert_int_eq(load("[broker]\nengine = fault:seed=5,lose=1%\n"
+			      "kernel = replay:/x\n"),
+			 0);
+	ck_assert_uint_eq(cfg.engine, CONFIG_FAULT);
+	ck_assert_uint_eq(cfg.fault.n_rules, 1);
+	ck_assert_int_eq(config_check(&cfg, err, sizeof(err)), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err, "kernel = 'replay:/x' with engine = fault"));
 	refuse("[dsa]\nsubmit = mmap\n", 2,
 	       "[dsa] submit = 'mmap': expected one of: auto, movdir64b, enqcmd, write");
 	refuse("[dsa]\ntimeout = 1us\n", 2, "[dsa] timeout = '1us': expected 1ms to 3600s");
@@ -180,7 +193,7 @@ START_TEST(every_kind)
 	ck_assert_uint_eq(cfg.cpu_bps, 8000000000ull);
 	ck_assert_uint_eq(cfg.max_entries, 64);
 	ck_assert_uint_eq(cfg.max_region_bytes, 2 << 20);
-	ck_assert_uint_eq(cfg.max_tenant_bytes, 4ull << 30);
+	ck_assert_uint_eq(cfg.caps.region_bytes, 4ull << 30);
 	ck_assert_uint_eq(cfg.devices, 2);
 	ck_assert_uint_eq(cfg.soft.engines, 3);
 	ck_assert_uint_eq(cfg.soft.wq_size[ENGINE_WQ_USER], 32);
@@ -246,7 +259,9 @@ START_TEST(refusals)
 	refuse("[tenant a]\nshare = 1\n", 2,
 	       "[tenant a] share: unknown key, expected one of: uid, gid, cgroup, name, "
 	       "weight, "
-	       "reserve, limit");
+	       "reserve, limit, "
+	       "max_connections, max_regions, max_memory, max_queues, max_queue_memory, "
+	       "max_faults, max_requests");
 	refuse("[tenant a]\nuid = no such user\n", 2,
 	       "[tenant a] uid = 'no such user': expected the number or name of a user of this "
 	       "host");
@@ -566,7 +581,8 @@ START_TEST(sample)
 	ck_assert_uint_eq(want.max_queues, cfg.max_queues);
 	ck_assert_uint_eq(want.max_entries, cfg.max_entries);
 	ck_assert_uint_eq(want.max_region_bytes, cfg.max_region_bytes);
-	ck_assert_uint_eq(want.max_tenant_bytes, cfg.max_tenant_bytes);
+	ck_assert_uint_eq(want.connect_rate, cfg.connect_rate);
+	ck_assert_mem_eq(&want.caps, &cfg.caps, sizeof(want.caps));
 }
 END_TEST
 
