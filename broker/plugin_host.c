@@ -28,6 +28,7 @@
 #include "../client/barrier.h"
 #include "futex.h"
 #include "plan.h"
+#include "plugin_cage.h"
 #include "tenant.h"
 
 #define NOBODY	    65534
@@ -181,7 +182,8 @@ static int confine(struct host *h)
 		return fail_errno(h, "PR_SET_PDEATHSIG");
 	if (getppid() != h->page->owner)
 		return fail(h, "its broker is gone");
-	return 0;
+	errno = -plugin_cage();
+	return errno ? fail_errno(h, "seccomp") : 0;
 }
 
 /* A dead man's switch for a host whose broker is stopped: one call has so many seconds of CPU

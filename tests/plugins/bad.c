@@ -3,6 +3,7 @@
  * bad.c - a policy plug-in that misbehaves as its parameters say, or with -DLOAD=N as soon as it
  * is loaded.  Compiled by tests/integration/test_plugin.c against the public header alone.
  */
+#define _GNU_SOURCE
 #include <accelmux/policy.h>
 
 #include <errno.h>
@@ -12,6 +13,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "bad.h"
@@ -77,6 +80,16 @@ static int die(uint64_t how)
 		return -errno;
 	case BAD_KILL:
 		return kill(getppid(), SIGKILL) ? -errno : 0;
+	case BAD_LIMIT:
+		return prlimit(getppid(), RLIMIT_NOFILE, &(struct rlimit){ 0, 0 }, NULL)
+			       ? -errno
+			       : 0;
+	case BAD_WRITE:
+		return open("/dev/null", O_WRONLY) < 0 ? -errno : 0;
+	case BAD_SOCKET:
+		return socket(AF_UNIX, SOCK_STREAM, 0) < 0 ? -errno : 0;
+	case BAD_ORPHAN:
+		return prctl(PR_SET_PDEATHSIG, 0) ? -errno : 0;
 	case BAD_MEMORY:
 		for (int i = 0; i < 64; i++) {
 			char *p = malloc(64u << 20);

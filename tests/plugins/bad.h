@@ -18,6 +18,10 @@ enum {
 	BAD_FORK,
 	BAD_EXEC,
 	BAD_KILL,
+	BAD_LIMIT,
+	BAD_WRITE,
+	BAD_SOCKET,
+	BAD_ORPHAN,
 	BAD_MEMORY,
 	BAD_CHECK,
 	/* in plan() alone */
