@@ -85,7 +85,6 @@ static int thread_add(struct closer *c)
 
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, 256 << 10);
 	ret = pthread_create(&id, &attr, closer_main, c);
 	pthread_attr_destroy(&attr);
 	c->threads += !ret;
