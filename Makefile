@@ -5,20 +5,21 @@
 #   make                 broker, CLI, library, examples
 #   make run             the guided tour (installs what is missing)
 #   make check           every test (installs what is missing); T=NAME: that one alone
+#   make fuzz [T=60]     the fuzz targets, T seconds each; 0: their committed corpora alone
 #   make check-lab       the kernel module in QEMU guests, both kernels; T=NAME
 #   make check-full      everything, in its long version
 #   make check-kernel-debug  the guest tests on a kernel with KASAN and lockdep
 #   make deps            installs what is missing
 #   make install DESTDIR= PREFIX=/usr/local, make uninstall
 #   make install-kmod    the kernel module's source to /usr/src, for DKMS; uninstall-kmod
-#   SAN=asan|tsan        the same in a build directory of its own
+#   SAN=asan|tsan|fuzz   the same in a build directory of its own
 #   CC=clang             any of the above with another compiler
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
 SAN     ?=
 O       ?= build$(if $(SAN),-$(SAN))$(if $(filter clang%,$(CC)),-clang)
-CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
+CC      := $(if $(filter default,$(origin CC)),$(if $(filter fuzz,$(SAN)),clang,gcc),$(CC))
 VERSION := $(shell cat VERSION)
 SOMAJOR := 0
 
@@ -37,8 +38,11 @@ ifeq ($(SAN),asan)
 SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 else ifeq ($(SAN),tsan)
 SANFLAGS := -fsanitize=thread -fno-omit-frame-pointer
+else ifeq ($(SAN),fuzz)
+SANFLAGS := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined \
+            -fno-omit-frame-pointer
 else ifneq ($(SAN),)
-$(error SAN='$(SAN)': expected asan, tsan or nothing)
+$(error SAN='$(SAN)': expected asan, tsan, fuzz or nothing)
 endif
 LDFLAGS  += $(SANFLAGS) -pthread
 
@@ -54,6 +58,7 @@ BROKER_SRC   := $(filter-out $(CLI_SRC) $(DAEMON_SRC),$(sort $(wildcard broker/*
 EXAMPLE_SRC  := $(sort $(wildcard docs/examples/*.c))
 UNIT_SRC     := $(sort $(wildcard tests/unit/test_*.c))
 INTEG_SRC    := $(sort $(wildcard tests/integration/*.c))
+FUZZ_SRC     := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 DEMO_SRC     := $(sort $(wildcard tests/demo/*.c))
 TESTLIB_SRC  := $(sort $(wildcard tests/lib/*.c))
 
@@ -70,12 +75,14 @@ BIN      := $(O)/accelmuxd $(O)/accelmux
 LIBS     := $(O)/libaccelmux.a $(O)/libaccelmux.so $(O)/accelmux.pc
 EXAMPLES := $(patsubst docs/examples/%.c,$(O)/examples/%,$(EXAMPLE_SRC))
 UNITS    := $(patsubst tests/unit/%.c,$(O)/unit/%,$(UNIT_SRC))
+FUZZERS  := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(FUZZ_SRC))
 INTEGS   := $(patsubst tests/integration/%.c,$(O)/integration/%,$(INTEG_SRC))
 
 DEMO     := $(O)/demo/tour $(O)/demo/tenant
 
 all: $(BIN) $(LIBS) $(EXAMPLES)
 tests: all $(UNITS) $(INTEGS) $(DEMO)
+fuzzers: $(FUZZERS)
 
 $(O)/include/accelmux/%.h: client/%.h
 	@mkdir -p $(@D)
@@ -130,6 +137,14 @@ $(O)/integration/%: $(O)/tests/integration/%.o $(call obj,$(TESTLIB_SRC)) $(O)/l
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LD)
 
+# Built with SAN=fuzz.  The client's target is its own broker: it takes the place of two calls.
+FUZZ_LDFLAGS_fuzz_client := -Wl,--wrap=connect,--wrap=ppoll
+
+$(O)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libbroker.a $(O)/libaccelmux.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS) -fsanitize=fuzzer $(FUZZ_LDFLAGS_$(@F)) -o $@ $^ $(BROKER_LD)
+
 $(O)/demo/tenant: $(O)/tests/demo/tenant.o $(O)/libaccelmux.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
@@ -152,6 +167,11 @@ run:
 check:
 	@tests/deps.sh check
 	@O=$(O) SAN=$(SAN) CC=$(CC) tests/check.sh $(T)
+
+fuzz:
+	@tests/deps.sh check
+	@$(MAKE) --no-print-directory O=$(O)-fuzz CC=clang SAN=fuzz fuzzers
+	@O=$(O) BIN=$(O)-fuzz/fuzz tests/fuzz/run.sh $(T)
 
 # The kernel module in QEMU guests with stock kernels; see tests/lab/lab.sh.
 check-lab: all
@@ -214,7 +234,7 @@ uninstall-kmod:
 clean:
 	rm -rf build build-*
 
-.PHONY: all tests deps run check check-lab check-full check-kernel-debug install uninstall \
+.PHONY: all tests fuzzers deps run check fuzz check-lab check-full check-kernel-debug install uninstall \
 	install-kmod uninstall-kmod clean
 .SECONDARY:
 -include $(shell [ -d $(O) ] && find $(O) -name '*.d')
