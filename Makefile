@@ -62,6 +62,8 @@ FUZZ_SRC     := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 DEMO_SRC     := $(sort $(wildcard tests/demo/*.c))
 TESTLIB_SRC  := $(sort $(wildcard tests/lib/*.c))
 
+# A comma in a function's argument.
+, := ,
 obj = $(patsubst %.c,$(O)/%.o,$(1))
 PUBLIC := $(O)/include/accelmux/accelmux.h $(O)/include/accelmux/abi.h
 
@@ -127,10 +129,16 @@ $(O)/examples/%: $(O)/docs/examples/%.o $(O)/libaccelmux.so
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS) -o $@ $< -L$(O) -laccelmux -Wl,-rpath,'$$ORIGIN/..'
 
+# The calls that tests/unit/failing.h makes fail.
+FAILING := malloc calloc realloc reallocarray aligned_alloc posix_memalign strdup strndup \
+           open_memstream fopen fdopen opendir open memfd_create eventfd epoll_create1 epoll_ctl \
+           socket socketpair pthread_create mmap munmap
+UNIT_LDFLAGS_test_alloc := $(addprefix -Wl$(,)--wrap=,$(FAILING))
+
 $(O)/unit/%: $(O)/tests/unit/%.o $(O)/libbroker.a $(O)/libaccelmux.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
-	@$(CC) $(LDFLAGS) -o $@ $^ $(BROKER_LD) $(CHECK_LD)
+	@$(CC) $(LDFLAGS) $(UNIT_LDFLAGS_$(@F)) -o $@ $^ $(BROKER_LD) $(CHECK_LD)
 
 $(O)/integration/%: $(O)/tests/integration/%.o $(call obj,$(TESTLIB_SRC)) $(O)/libaccelmux.a
 	@mkdir -p $(@D)

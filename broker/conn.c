@@ -317,7 +317,8 @@ void conn_open(struct conn_host *host, uv_loop_t *loop, int fd)
 	socklen_t len = sizeof(cred);
 	struct conn *c = calloc(1, sizeof(*c));
 
-	if (!c || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0) {
+	if (!c || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 ||
+	    uv_poll_init(loop, &c->sock, fd)) {
 		free(c);
 		close(fd);
 		host->rejected++;
@@ -334,7 +335,6 @@ void conn_open(struct conn_host *host, uv_loop_t *loop, int fd)
 	list_add_tail(&host->conns, &c->link);
 	host->n_conns++;
 
-	uv_poll_init(loop, &c->sock, fd);
 	uv_timer_init(loop, &c->hello);
 	c->handles = 2;
 	c->sock.data = c->hello.data = c;
@@ -342,8 +342,11 @@ void conn_open(struct conn_host *host, uv_loop_t *loop, int fd)
 	uv_timer_start(&c->hello, hello_late, CONN_HELLO_MS, 0);
 	/* A socket can outlive its client in a child or another process; a pidfd cannot. */
 	c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
+	if (c->pidfd >= 0 && uv_poll_init(loop, &c->death, c->pidfd)) {
+		close(c->pidfd);
+		c->pidfd = -1;
+	}
 	if (c->pidfd >= 0) {
-		uv_poll_init(loop, &c->death, c->pidfd);
 		c->handles = 3;
 		c->death.data = c;
 		uv_poll_start(&c->death, UV_READABLE, death_event);

@@ -250,9 +250,6 @@ static void mux_drain(struct mux *m, uint64_t now)
 
 static void mail_act(struct mux *m, struct mail *mail, uint64_t now)
 {
-	/* Edges: kicks need no reading, and with O_NONBLOCK undone a client could block that.
-	 */
-	struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
 	struct policy_change *pc;
 	struct tenant_change *tc;
 	struct mux_tuning *tune;
@@ -262,10 +259,6 @@ static void mail_act(struct mux *m, struct mail *mail, uint64_t now)
 	switch (mail->type) {
 	case MAIL_QUEUE_ADD:
 		q = mail->arg;
-		ev.data.ptr = q;
-		if (epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, q->sq_efd, &ev) < 0)
-			fprintf(stderr, "accelmuxd: queue %u: cannot watch its eventfd: %m\n",
-				q->id);
 		queue_attach(q, mail->session, &m->queues);
 		if (m->queues.draining)
 			queue_drain(q); /* it came too late */
@@ -465,6 +458,8 @@ static void mux_loop(struct mux *m)
 		mail_act(m, mail, now);
 		work++;
 	}
+	if (m->stop)
+		return; /* with spin = 0 the end of this loop would be a sleep */
 	for (unsigned int d = 0; d < m->n_devices; d++)
 		work += m->device[d]->ops->progress(m->device[d], now, PROGRESS_NS);
 	work += sched_reap(&m->sched, now);
@@ -508,6 +503,15 @@ static void *mux_main(void *arg)
 	while (!m->stop)
 		mux_loop(m);
 	return NULL;
+}
+
+int mux_watch(struct mux *m, struct queue *q)
+{
+	/* Edges: kicks need no reading, and with O_NONBLOCK undone a client could block that.
+	 */
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.ptr = q };
+
+	return epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, q->sq_efd, &ev) < 0 ? -errno : 0;
 }
 
 void mux_ring(void *arg)

@@ -114,8 +114,10 @@ int broker_reload(struct broker *b, char *err, size_t errlen)
 		return -ENOENT;
 	}
 	cfg = malloc(sizeof(*cfg));
-	if (!cfg)
+	if (!cfg) {
+		snprintf(err, errlen, "%s: out of memory", b->path);
 		return -ENOMEM;
+	}
 	config_default(cfg);
 	ret = config_load(cfg, b->path, err, errlen);
 	for (unsigned int i = 0; i < b->n_set && !ret; i++)

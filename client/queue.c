@@ -54,6 +54,22 @@ bad:
 	return -EPROTO;
 }
 
+/* Give the broker's queue back.  A dead one has none. */
+static int queue_forget(struct amux_queue *q, int timeout_ms)
+{
+	struct amux_msg_queue_destroy msg = {
+		.hdr = { .type = AMUX_MSG_QUEUE_DESTROY, .len = sizeof(msg) },
+		.queue = q->id,
+	};
+	struct amux_answer ans;
+	int err;
+
+	if (amux_is_dead(q->a))
+		return 0;
+	err = amux_talk(q->a, &msg.hdr, -1, AMUX_MSG_DONE, timeout_ms, &ans);
+	return err == -ECONNRESET ? 0 : err;
+}
+
 static int queue_ask(struct amux_queue *q, int timeout_ms)
 {
 	struct amux_msg_queue_create msg = {
@@ -76,6 +92,8 @@ static int queue_ask(struct amux_queue *q, int timeout_ms)
 	if (!err)
 		err = queue_map(q, ans.fds[0], ans.queue_created.ring_bytes);
 	close(ans.fds[0]);
+	if (err)
+		queue_forget(q, timeout_ms); /* it counts against the limit */
 	return err;
 }
 
@@ -186,12 +204,7 @@ static void queue_unlist(struct amux_queue *q)
 
 int amux_queue_close(struct amux_queue *q, bool mine)
 {
-	struct amux_msg_queue_destroy msg = {
-		.hdr = { .type = AMUX_MSG_QUEUE_DESTROY, .len = sizeof(msg) },
-		.queue = q->id,
-	};
 	struct amux *a = q->a;
-	struct amux_answer ans;
 	struct amux_cqe cqe;
 	int err = 0;
 
@@ -202,11 +215,11 @@ int amux_queue_close(struct amux_queue *q, bool mine)
 	}
 	while (amux_wait(q, &cqe, 1, 1, NULL) > 0)
 		;
-	if (q->map && !amux_is_dead(a))
-		err = amux_talk(a, &msg.hdr, -1, AMUX_MSG_DONE, AMUX_TALK_FOREVER, &ans);
+	if (q->map)
+		err = queue_forget(q, AMUX_TALK_FOREVER);
 	queue_unlist(q);
 	queue_free(q, true);
-	return err == -ECONNRESET ? 0 : err;
+	return err;
 }
 
 int amux_queue_destroy(struct amux_queue *q)
