@@ -145,8 +145,8 @@ $(O)/integration/%: $(O)/tests/integration/%.o $(call obj,$(TESTLIB_SRC)) $(O)/l
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LD)
 
-# Built with SAN=fuzz.  The client's target is its own broker: it takes the place of two calls.
-FUZZ_LDFLAGS_fuzz_client := -Wl,--wrap=connect,--wrap=ppoll
+# Built with SAN=fuzz.  The client's target is its own broker: it takes the place of three calls.
+FUZZ_LDFLAGS_fuzz_client := -Wl,--wrap=connect,--wrap=ppoll,--wrap=clock_nanosleep
 
 $(O)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libbroker.a $(O)/libaccelmux.a
 	@mkdir -p $(@D)

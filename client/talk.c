@@ -192,6 +192,7 @@ int amux_talk(struct amux *a, struct amux_msg_hdr *req, int fd, uint32_t want, i
 		if (n == -EAGAIN || n == -EINTR)
 			continue;
 		if (n <= 0) {
+			talk_close(ans->fds, nfds); /* an empty packet can carry some, too */
 			err = n ? (int)n : talk_gone(a);
 			break;
 		}
