@@ -59,7 +59,8 @@ one()
 	shift
 	ASAN_OPTIONS="detect_leaks=1:allocator_may_return_null=1:${ASAN_OPTIONS:-}" \
 		"$BIN/fuzz_$name" -artifact_prefix="$out/$name-" -print_final_stats=1 -print_funcs=0 \
-		-timeout=20 -rss_limit_mb=1024 -close_fd_mask=2 "$@" >"$out/$name.log" 2>&1 </dev/null
+		-timeout=120 -report_slow_units=120 -rss_limit_mb=1024 -close_fd_mask=2 "$@" \
+		>"$out/$name.log" 2>&1 </dev/null
 	echo $? >"$out/$name.status"
 }
 
