@@ -22,6 +22,8 @@ static const struct {
 	  KERNEL(batches), false },
 	{ "completed_total", "Requests answered by the broker with success.", FLOW(completed),
 	  NOT_KNOWN, false },
+	{ "withdrawn_total", "Requests taken back before they had begun.", FLOW(withdrawn),
+	  NOT_KNOWN, false },
 	{ "failed_total", "Requests answered by the broker with an error.", FLOW(failed),
 	  NOT_KNOWN, false },
 	{ "engine_bytes_total", "Bytes copied by engines.", FLOW(engine_bytes),
@@ -262,6 +264,12 @@ void metrics_write_tenants(FILE *f, const struct snapshot *s)
 	tenant_gauge(f, s, "queue_memory_bytes", "The broker's memory behind its queues now.",
 		     get_queue_memory);
 	tenant_gauge(f, s, "queued_bytes", "Waiting, not yet on an engine.", get_queued);
+	prom_family(f, "tenant_", "evictions_total", "counter",
+		    "Connections that an operator cut off.");
+	for (unsigned int t = 0; t < s->n_tenants; t++) {
+		prom_sample(f, "tenant_", "evictions_total", "tenant", s->tenants[t].name);
+		prom_count(f, s->tenants[t].evictions);
+	}
 	for (unsigned int i = 0; i < N_COUNTERS; i++) {
 		prom_family(f, "tenant_", counters[i].name, "counter", counters[i].help);
 		for (unsigned int t = 0; t < s->n_tenants; t++) {

@@ -21,6 +21,7 @@ void outage_begin(struct sched *s, unsigned int d, unsigned int e, enum engine_w
 
 	if (!device_engine_up(sd->dev, e))
 		return;
+	sd->troubled = true;
 	stat_add(&sd->engine[e].losses, 1);
 	amux_store_relaxed(&sd->dev->why[e], (uint32_t)why);
 	health_set(sd->dev, e, ENGINE_LOST);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "../client/barrier.h"
 #include "outage.h"
 #include "sched_parts.h"
 #include "soft_exec.h"
@@ -27,6 +28,7 @@ int sched_init(struct sched *s, struct device *const *dev, unsigned int n,
 		sd->dev = dev[i];
 		sd->min_cost = cost < MIN_COST_MAX ? (uint32_t)cost : MIN_COST_MAX;
 		sd->user_bps = AMUX_BPS_MAX;
+		sd->troubled = true; /* until it was looked at */
 		for (unsigned int e = 0; e < ENGINE_MAX; e++)
 			list_init(&sd->engine[e].inflight);
 		total += (size_t)dev[i]->engines * dev[i]->wq_size[ENGINE_WQ_USER];
@@ -43,9 +45,11 @@ int sched_init(struct sched *s, struct device *const *dev, unsigned int n,
 	list_init(&s->free);
 	list_init(&s->active);
 	list_init(&s->stalled);
+	list_init(&s->tallied);
 	for (size_t i = 0; i < total; i++)
 		list_add_tail(&s->free, &s->chunks[i].link);
 	s->n_devices = n;
+	s->alone_ns_byte = n && dev[0]->rate_bps ? NSEC_PER_SEC / (double)dev[0]->rate_bps : 0;
 	s->plan = plan;
 	s->mux = mux;
 	return 0;
@@ -70,11 +74,13 @@ static struct sched_engine *engine_pick(struct sched *s, uint64_t now, unsigned 
 		struct sched_device *sd = &s->device[d];
 		const struct amux_plan_share *sh = share_of(s, d);
 		uint32_t slots = sd->dev->wq_size[ENGINE_WQ_USER];
-		uint64_t mask = s->finishing ? UINT64_MAX : sh->engine_mask;
+		uint64_t mask = users_mask(s, d);
 		uint64_t most = s->plan->chunk_bytes;
 
 		if (most < sd->min_cost)
 			most = sd->min_cost;
+		if (s->finishing)
+			mask = s->on_drained ? UINT64_MAX : ~sd->drained;
 		if (!sd->user_bps && !s->finishing)
 			continue;
 		if (sd->user_bps && sd->user_bps != AMUX_BPS_MAX && sd->user_tag > now) {
@@ -117,8 +123,9 @@ static void chunk_leave(struct sched *s, struct chunk *c)
 	struct sched_tenant *t = c->req->flow->tenant;
 
 	list_del(&c->link);
-	se->inflight_bytes -= c->cost;
-	se->inflight_chunks--;
+	gauge_sub(&se->inflight_bytes, c->cost);
+	gauge_sub(&se->inflight_chunks, 1);
+	sd->inflight_chunks--;
 	gauge_sub(&sd->inflight_bytes, c->cost);
 	s->inflight_bytes -= c->cost;
 	s->inflight_chunks--;
@@ -181,8 +188,9 @@ static void chunk_issue(struct sched *s, struct sched_engine *se, unsigned int d
 	c->cost = (uint32_t)((uint64_t)cost * t->slow / SCHED_SLOW_ONE);
 	if (!r->issued_ns) {
 		r->issued_ns = now;
-		hist_add(&t->stats.wait, now - r->arrived_ns);
-		hist_add(&s->users.wait, now - r->arrived_ns);
+		tally_run_add(&t->tally.wait, now - r->arrived_ns, 1, &t->stats.wait,
+			      &s->users.wait);
+		sched_tallied(s, t);
 	}
 	gauge_sub(&t->queued_bytes, c->bytes);
 	s->queued_bytes -= c->bytes;
@@ -208,8 +216,9 @@ static void chunk_issue(struct sched *s, struct sched_engine *se, unsigned int d
 	/* in flight */
 	list_del(&c->link);
 	list_add_tail(&se->inflight, &c->link);
-	se->inflight_bytes += c->cost;
-	se->inflight_chunks++;
+	gauge_add(&se->inflight_bytes, c->cost);
+	gauge_add(&se->inflight_chunks, 1);
+	sd->inflight_chunks++;
 	gauge_add(&sd->inflight_bytes, c->cost);
 	s->inflight_bytes += c->cost;
 	s->inflight_chunks++;
@@ -299,12 +308,10 @@ static void chunk_account(struct sched *s, struct chunk *c, uint64_t bytes)
 	struct sched_tenant *t = c->req->flow->tenant;
 	uint64_t cpu_ns = bytes * s->device[c->dev].cpu_ns_mib / MIB;
 
-	stat_add(&t->stats.descriptors, 1);
-	stat_add(&s->users.descriptors, 1);
-	stat_add(&t->stats.engine_bytes, bytes);
-	stat_add(&s->users.engine_bytes, bytes);
-	stat_add(&t->stats.engine_cpu_ns, cpu_ns);
-	stat_add(&s->users.engine_cpu_ns, cpu_ns);
+	t->tally.descriptors++;
+	t->tally.engine_bytes += bytes;
+	t->tally.engine_cpu_ns += cpu_ns;
+	sched_tallied(s, t);
 	if (c->borrowed) {
 		stat_add(&t->stats.borrowed_bytes, bytes);
 		stat_add(&s->users.borrowed_bytes, bytes);
@@ -376,6 +383,10 @@ unsigned int sched_reap(struct sched *s, uint64_t now)
 	for (unsigned int d = 0; d < s->n_devices; d++) {
 		struct sched_device *sd = &s->device[d];
 
+		if (!sd->inflight_chunks && !sd->troubled &&
+		    !amux_load_relaxed(&sd->dev->suspect))
+			continue;
+		sd->troubled = false;
 		for (unsigned int e = 0; e < sd->dev->engines; e++) {
 			struct list *pos, *tmp;
 
@@ -390,9 +401,22 @@ unsigned int sched_reap(struct sched *s, uint64_t now)
 				n++;
 			}
 			n += outage_step(s, d, e, now);
+			sd->troubled |= !device_engine_up(sd->dev, e);
 		}
 	}
+	sched_settle(s);
 	return n;
+}
+
+void sched_settle(struct sched *s)
+{
+	while (!list_empty(&s->tallied)) {
+		struct sched_tenant *t =
+			container_of(s->tallied.next, struct sched_tenant, tally.link);
+
+		list_del(&t->tally.link);
+		tally_settle(&t->tally, &t->stats, &s->users);
+	}
 }
 
 /* ----------------------------------------------------------------- withdrawal */
@@ -417,11 +441,20 @@ void sched_cancel(struct sched *s, struct flow *f, uint64_t now)
 	flow_deactivate(s, f);
 }
 
-static bool sched_is_up(const struct sched *s)
+void sched_withdraw(struct sched *s, struct request *r, uint64_t now)
+{
+	r->stop = true;
+	r->status = -ECANCELED;
+	request_end(s, r, now);
+}
+
+/* @drained: drained engines count, too. */
+static bool sched_is_up(const struct sched *s, bool drained)
 {
 	for (unsigned int d = 0; d < s->n_devices; d++)
 		for (unsigned int e = 0; e < s->device[d].dev->engines; e++)
-			if (device_engine_up(s->device[d].dev, e))
+			if (device_engine_up(s->device[d].dev, e) &&
+			    (drained || !(s->device[d].drained & (1ull << e))))
 				return true;
 	return false;
 }
@@ -438,7 +471,7 @@ static bool sched_can_redo(const struct sched *s)
 static void sched_evict(struct sched *s, uint64_t now)
 {
 	struct list *tp, *tt, *fp, *ft, *rp, *rt;
-	bool up = sched_is_up(s) || s->by_cpu;
+	bool up = sched_is_up(s, true) || s->by_cpu;
 
 	list_for_each_safe(tp, tt, &s->active) {
 		struct sched_tenant *t = container_of(tp, struct sched_tenant, link);
@@ -470,12 +503,19 @@ static void sched_evict(struct sched *s, uint64_t now)
 void sched_replan(struct sched *s, uint64_t now)
 {
 	sched_rates_set(s, now);
-	s->finishing = s->by_cpu = false;
+	s->finishing = s->by_cpu = s->on_drained = false;
 	if (sched_has_engine(s))
 		return;
-	s->by_cpu = !sched_is_up(s) && sched_can_redo(s);
+	s->by_cpu = !sched_is_up(s, true) && sched_can_redo(s);
+	s->on_drained = !sched_is_up(s, false);
 	sched_evict(s, now);
 	s->finishing = true;
+}
+
+void sched_drain(struct sched *s, unsigned int d, uint64_t drained, uint64_t now)
+{
+	stat_set(&s->device[d].drained, drained);
+	sched_replan(s, now);
 }
 
 void sched_kernel_active(struct sched *s, unsigned int d, bool active, uint64_t now)

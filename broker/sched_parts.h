@@ -19,6 +19,12 @@ static inline const struct amux_plan_share *share_of(const struct sched *s, unsi
 	return &s->plan->share[d][AMUX_CLASS_USER];
 }
 
+/* The engines that users may have: of the plan, and not drained. */
+static inline uint64_t users_mask(const struct sched *s, unsigned int d)
+{
+	return share_of(s, d)->engine_mask & ~s->device[d].drained;
+}
+
 /* What the control thread shows is written whole, by this thread alone. */
 static inline void gauge_add(uint64_t *gauge, uint64_t n)
 {

@@ -18,6 +18,7 @@ void sched_tenant_init(struct sched_tenant *t, uint32_t id, uint32_t weight,
 	memset(t, 0, sizeof(*t));
 	list_init(&t->link);
 	list_init(&t->flows);
+	list_init(&t->tally.link);
 	t->id = id;
 	t->weight = weight;
 	t->slow = SCHED_SLOW_ONE;
@@ -102,6 +103,21 @@ void sched_enqueue(struct sched *s, struct flow *f, struct request *r)
 	s->queued_bytes += r->len;
 	s->arrived_bytes += r->len;
 	flow_activate(s, f);
+}
+
+void sched_passed(struct sched *s, struct sched_tenant *t, uint32_t n, uint64_t cost,
+		  uint64_t service_ns)
+{
+	int64_t debt = -(int64_t)s->plan->chunk_bytes;
+
+	/* nobody was kept waiting; a debt as of any one chunk is all that may be left behind */
+	t->deficit -= (int64_t)cost;
+	if (t->deficit < debt)
+		t->deficit = debt;
+	t->tally.completed += n;
+	tally_run_add(&t->tally.wait, 0, n, &t->stats.wait, &s->users.wait);
+	tally_run_add(&t->tally.service, service_ns, n, &t->stats.service, &s->users.service);
+	sched_tallied(s, t);
 }
 
 /* ----------------------------------------------------------------------- turn */

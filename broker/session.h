@@ -8,7 +8,8 @@
  *				     └─ sched_enqueue() ····> queue_complete() ──> CQE
  *
  * A FENCE is held here until everything before it in its queue has been answered, and what
- * was declined has been finished by the client; nothing behind it is looked at meanwhile.
+ * was declined has been finished by the client; what comes behind it is held with it.  But for
+ * a CANCEL: that is done when it is pulled (withdraw.h).
  *
  * Owner: the connection (control thread) makes and frees these; between MAIL_*_ADD and the
  * answer to MAIL_*_REMOVE they are the mux thread's.
@@ -17,9 +18,12 @@
 #define BROKER_SESSION_H
 
 #include "../client/ring.h"
+#include "footprint.h"
 #include "mailbox.h"
 #include "refusal.h"
 #include "sched.h"
+#include "spot.h"
+#include "withdraw.h"
 
 #define SESSION_REGIONS_MAX 4096 /* region ids carry the slot in their low 12 bits */
 
@@ -30,6 +34,8 @@ struct queue_set {
 	struct list dirty; /* queues with CQEs to publish */
 	struct list all;   /* every queue attached */
 	bool draining;
+	bool by_cpu; /* engines are CPUs: footprint.h */
+	struct spot spot;
 };
 
 struct session {
@@ -62,8 +68,13 @@ struct queue {
 	uint32_t *free;	      /* indices of free ones, a stack */
 	uint32_t n_free;
 
-	struct amux_sqe held; /* a FENCE that must wait */
-	bool has_held;
+	struct amux_sqe *held; /* a FENCE that must wait and what came after it: a ring of
+				* cq_entries, free-running indices */
+	uint32_t held_head, held_tail;
+	struct withdrawal withdrawal;
+	uint32_t claimed; /* what the client was told may be begun: entries before this index */
+	uint64_t recall;  /* what the client recalled, as of that claim */
+
 	bool stopped;  /* pull no more */
 	bool draining; /* pull no more than @drain_left */
 	uint32_t drain_left;
@@ -76,6 +87,8 @@ struct queue {
 	bool declining;
 	uint64_t *declined_len; /* by index & cq_mask */
 	uint64_t cpu_backlog;	/* bytes the client's CPU still has to copy */
+
+	struct footprint written;
 };
 
 /* What a queue takes of the broker's memory, bytes. */
@@ -101,9 +114,16 @@ bool queue_quiet(const struct queue *q);
 void queue_detach(struct queue *q);
 
 /*
- * Pull up to @budget SQEs.  Returns how many were taken, -EPROTO if the ring is impossible.
+ * Pull up to @budget SQEs.  Returns how many are on their way, those not counted that a FENCE
+ * holds; -EPROTO if the ring is impossible.
  */
 int queue_pull(struct queue *q, unsigned int budget, uint64_t now);
+
+/*
+ * Answer up to @budget NOOPs that are first in the ring and need nothing but their turn, without so
+ * much as a look at the clock.  Returns how many; whatever comes then is queue_pull()'s.
+ */
+unsigned int queue_pull_noops(struct queue *q, unsigned int budget);
 
 /* Would queue_pull() take something now?  Also true for a ring that is impossible. */
 bool queue_has_work(struct queue *q);
@@ -113,6 +133,12 @@ void queues_flush(struct queue_set *set);
 
 /* Refresh what the ring header tells the client (state, heartbeat, prediction). */
 void queue_publish_state(struct queue *q, uint64_t now);
+
+/* Has it pulled anything that neither the scheduler nor the client has by now? */
+static inline bool queue_holds(const struct queue *q)
+{
+	return q->held_head != q->held_tail || q->withdrawal.active;
+}
 
 static inline struct region *session_region(const struct session *s, uint32_t id)
 {

@@ -25,7 +25,7 @@
 
 #define PAGE	4096u
 #define SLICE	(64u << 10)
-#define NT_MIN	(256u << 10) /* from here on a copy would only flush the caches */
+#define NT_MIN	(4u << 10) /* a smaller piece is hardly worth the fence behind it */
 #define BUFFERS 3
 
 struct op {
@@ -561,6 +561,43 @@ uint64_t soft_exec_cost(const struct dsa_hw_desc *desc, const struct soft_limits
 			*bytes += cost_bytes(&f.desc, limits);
 	}
 	return desc->desc_count + 1ull;
+}
+
+struct copies {
+	const struct engine_copy *v;
+	uint32_t n;
+	bool streams;
+	/* survive a fault */
+	volatile bool touched_nt;
+	volatile uint32_t done;
+};
+
+static void do_copies(void *arg)
+{
+	struct copies *c = arg;
+
+	for (uint32_t i = 0; i < c->n; i++) {
+		const struct engine_copy *v = &c->v[i];
+
+		if (v->cached || v->bytes < NT_MIN || !c->streams) {
+			memcpy(v->dst, v->src, v->bytes);
+		} else {
+			c->touched_nt = true;
+			copy_nt(v->dst, v->src, v->bytes);
+		}
+		c->done = i + 1;
+	}
+}
+
+uint32_t soft_exec_copies(const struct engine_copy *v, uint32_t n)
+{
+	struct copies c = { .v = v, .n = n, .streams = can_stream() };
+	struct fixup_fault fault;
+
+	fixup_run(do_copies, &c, &fault);
+	if (c.touched_nt)
+		amux_nt_fence();
+	return c.done;
 }
 
 void soft_exec_abort(const struct dsa_hw_desc *desc, uint8_t status)

@@ -25,6 +25,8 @@
 #include <linux/idxd.h>
 #include <stdint.h>
 
+#include "engine.h"
+
 #define SOFT_XFER_MAX  (1ull << 31) /* bytes of one descriptor; the field has 32 bits */
 #define SOFT_BATCH_MAX 1024
 
@@ -53,6 +55,9 @@ uint8_t soft_exec(const struct dsa_hw_desc *desc, const struct soft_limits *limi
  */
 uint64_t soft_exec_cost(const struct dsa_hw_desc *desc, const struct soft_limits *limits,
 			uint64_t *bytes);
+
+/* Do @n copies in order; returns how many, all of them unless a page was not there. */
+uint32_t soft_exec_copies(const struct engine_copy *v, uint32_t n);
 
 /* Write @status with no bytes done into @desc's record, without executing it. */
 void soft_exec_abort(const struct dsa_hw_desc *desc, uint8_t status);

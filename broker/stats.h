@@ -21,11 +21,24 @@ enum decline_reason {
 	DECLINE_REASONS
 };
 
+/* Why a policy was replaced by `partitioned`. */
+enum policy_failure {
+	POLICY_NONE = 0, /* it was not */
+	POLICY_ERROR,	 /* plan() returned an error */
+	POLICY_ABI,	 /* it or its plan is of another version */
+	POLICY_SLOW,	 /* over budget, built-in ones */
+	POLICY_STALLED,	 /* no answer in time, plug-ins */
+	POLICY_CRASHED,	 /* its process ended, or took its memory away */
+	POLICY_LOAD,	 /* the configured plug-in could not be started */
+	POLICY_FAILURES
+};
+
 /* One tenant, or one class as the sum of its tenants.  Bytes count when a request ends. */
 struct flow_stats {
 	uint64_t requests;  /* pulled from rings */
 	uint64_t completed; /* answered by the broker with success */
 	uint64_t failed;    /* answered with -errno */
+	uint64_t withdrawn; /* answered -ECANCELED: by a CANCEL, or because its queue went */
 	uint64_t declined[DECLINE_REASONS];
 	uint64_t declined_bytes;
 	uint64_t descriptors;	 /* completed by engines */
@@ -55,6 +68,8 @@ struct mux_stats {
 	uint64_t plan_clamps; /* fields of plans the core had to correct */
 	uint64_t policy_switches;
 	uint64_t policy_reverts; /* to partitioned, because a policy erred or stalled */
+	uint64_t policy_failures[POLICY_FAILURES]; /* the same by reason */
+	uint64_t policy_late;	 /* epochs for which a plug-in had no plan ready */
 	uint64_t revocations;	 /* the kernel became active while users borrowed */
 	struct hist revoke;	 /* kernel active to borrowed work off the engines */
 };

@@ -21,7 +21,7 @@ enum {
 	NO_OVERLAP = 1 << 5,
 };
 
-static const uint8_t op_traits[AMUX_OP_COUNT] = {
+static const uint8_t op_traits[AMUX_OP_CANCEL] = {
 	[AMUX_OP_NOOP] = 0,
 	[AMUX_OP_COPY] = USE_0 | USE_1,
 	[AMUX_OP_FILL] = USE_1 | USE_WORD,
@@ -47,13 +47,14 @@ static uint64_t cpu_cost_ns(uint64_t bytes, uint64_t bps)
 /* Sleep until @bytes begun at @start have taken what they take at the modelled rate. */
 static void cpu_pace(const struct amux *a, uint64_t start, uint64_t bytes)
 {
+	uint64_t bps = amux_load_relaxed(&a->cpu_bps);
 	struct timespec ts;
 
-	if (!a->cpu_bps || !bytes)
+	if (!bps || !bytes)
 		return;
 	if (cpu_busy_until < start)
 		cpu_busy_until = start;
-	cpu_busy_until += cpu_cost_ns(bytes, a->cpu_bps);
+	cpu_busy_until += cpu_cost_ns(bytes, bps);
 	ts.tv_sec = (time_t)(cpu_busy_until / AMUX_NSEC_PER_SEC);
 	ts.tv_nsec = (long)(cpu_busy_until % AMUX_NSEC_PER_SEC);
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) == EINTR)
@@ -82,7 +83,7 @@ static int check_fields(const struct amux_sqe *s, struct amux_cqe *cqe)
 {
 	unsigned int traits;
 
-	if (s->op >= AMUX_OP_COUNT)
+	if (s->op >= AMUX_OP_CANCEL) /* a CANCEL is none of the CPU's work */
 		return wrong(cqe, -EOPNOTSUPP, AMUX_FIELD_OP);
 	if (s->flags & ~AMUX_SQE_FLAGS ||
 	    (s->flags & AMUX_SQE_ENGINE_ONLY && s->flags & AMUX_SQE_CPU_ONLY))
@@ -244,6 +245,7 @@ static bool slice_run(struct amux_job *job, const struct operands *o, uint64_t n
 		cqe->result = slice_copy_crc(at[1], at[0], (uint32_t)cqe->result, n);
 		break;
 	case AMUX_OP_NOOP:
+	case AMUX_OP_CANCEL:
 	case AMUX_OP_COUNT:
 		break;
 	}
@@ -273,6 +275,12 @@ void amux_job_start(struct amux_job *job, const struct amux_sqe *sqe)
 		job_finish(job, err);
 	else if (op_traits[sqe->op] & USE_SEED)
 		job->cqe.result = sqe->offset[2];
+}
+
+void amux_job_withdraw(struct amux_job *job)
+{
+	job->cqe.field = AMUX_FIELD_NONE;
+	job_finish(job, -ECANCELED);
 }
 
 uint64_t amux_job_step(struct amux *a, struct amux_job *job, uint64_t budget)

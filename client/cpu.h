@@ -22,6 +22,9 @@ struct amux_job {
 
 void amux_job_start(struct amux_job *job, const struct amux_sqe *sqe);
 
+/* It is not done at all: the answer is -ECANCELED. */
+void amux_job_withdraw(struct amux_job *job);
+
 /*
  * Do up to @budget more bytes of @job (a multiple of 8 unless it finishes) and sleep for the
  * pacing that they owe.  Returns how many.  A wrong request finishes with the error that the

@@ -44,6 +44,18 @@ int amux_prep_noop(struct amux_sqe *sqe)
 	return 0;
 }
 
+int amux_prep_cancel(struct amux_sqe *sqe, uint64_t user_data, unsigned int flags)
+{
+	if (!sqe || flags & ~AMUX_CANCEL_LATER)
+		return -EINVAL;
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->op = AMUX_OP_CANCEL;
+	/* As the library takes it; the broker knows requests by other names (cancel.c). */
+	sqe->offset[0] = user_data;
+	sqe->offset[2] = flags;
+	return 0;
+}
+
 int amux_prep_copy(struct amux *a, struct amux_sqe *sqe, void *dst, const void *src, size_t len)
 {
 	const void *const ptr[3] = { src, dst, NULL };

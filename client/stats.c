@@ -32,12 +32,14 @@ int amux_get_stats(struct amux *a, struct amux_stats *out)
 	for (struct amux_queue *q = a->queues; q; q = q->next)
 		amux_stats_sum(out, &q->stats);
 	pthread_mutex_unlock(&a->lock);
-	for (unsigned int i = 0; i < AMUX_STRIPES; i++) {
-		const struct amux_stripe *s = &a->stripes[i];
+	for (unsigned int i = 0; i < AMUX_TALLIES; i++) {
+		const struct amux_tally *t = &a->tallies[i];
 
-		out->sync_cpu += amux_load_relaxed(&s->sync_cpu);
-		out->sync_engine += amux_load_relaxed(&s->sync_engine);
-		out->cpu_ns += amux_load_relaxed(&s->cpu_ns);
+		out->sync_cpu += amux_load_relaxed(&t->cpu);
+		out->sync_engine += amux_load_relaxed(&t->engine);
+		out->sync_both += amux_load_relaxed(&t->both);
+		out->cpu_ns += amux_load_relaxed(&t->cpu_ns);
 	}
+	out->reconnects = amux_load_relaxed(&a->life.reconnects);
 	return 0;
 }

@@ -436,7 +436,7 @@ static void test_sqes(void)
 		change;                               \
 		sqe_case(&r, name, s, status, field); \
 	} while (0)
-	SQE("unknown opcode 7", s.op = AMUX_OP_COUNT, -EOPNOTSUPP, AMUX_FIELD_OP);
+	SQE("unknown opcode 8", s.op = AMUX_OP_COUNT, -EOPNOTSUPP, AMUX_FIELD_OP);
 	SQE("unknown opcode 255", s.op = 255, -EOPNOTSUPP, AMUX_FIELD_OP);
 	SQE("an unknown flag", s.flags = 0x10, -EINVAL, AMUX_FIELD_FLAGS);
 	SQE("all flags", s.flags = 0xffff, -EINVAL, AMUX_FIELD_FLAGS);

@@ -77,6 +77,10 @@ void daemon_launch(struct daemon *d, const char *const *sets, bool own_paths)
 		argv[n++] = "--set";
 		argv[n++] = sets[i];
 	}
+	if (d->wait) {
+		argv[n++] = "--wait";
+		argv[n++] = d->wait;
+	}
 	argv[n] = NULL;
 	d->pid = fork();
 	if (d->pid < 0)

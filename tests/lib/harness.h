@@ -23,7 +23,8 @@ struct daemon {
 	pid_t pid;
 	char dir[64];
 	char socket[96], control[96], config[96], log[96];
-	int rpc; /* the control socket, -1 */
+	int rpc;	  /* the control socket, -1 */
+	const char *wait; /* NULL or what --wait is given */
 };
 
 /* Make the directory and an empty config file. */

@@ -66,14 +66,14 @@ void plain_random(uint8_t *dst, uint64_t len, uint64_t seed)
 
 const char *op_name(uint8_t op)
 {
-	static const char *const names[AMUX_OP_COUNT] = {
+	static const char *const names[AMUX_OP_CANCEL] = {
 		[AMUX_OP_NOOP] = "NOOP",	 [AMUX_OP_COPY] = "COPY",
 		[AMUX_OP_FILL] = "FILL",	 [AMUX_OP_COMPARE] = "COMPARE",
 		[AMUX_OP_DUALCAST] = "DUALCAST", [AMUX_OP_CRC32C] = "CRC32C",
 		[AMUX_OP_COPY_CRC] = "COPY_CRC",
 	};
 
-	return op < AMUX_OP_COUNT ? names[op] : "?";
+	return op < AMUX_OP_CANCEL ? names[op] : "?";
 }
 
 /* ------------------------------------------------------------------------ open */
@@ -250,7 +250,7 @@ static void choose(struct load *l, struct load_lane *lane)
 	if (lane->flags & AMUX_SQE_ENGINE_ONLY)
 		lane->flags &= (uint16_t)~AMUX_SQE_CPU_ONLY;
 	lane->op =
-		l->opt.copies_only ? AMUX_OP_COPY : (uint8_t)rng_below(&l->rng, AMUX_OP_COUNT);
+		l->opt.copies_only ? AMUX_OP_COPY : (uint8_t)rng_below(&l->rng, AMUX_OP_CANCEL);
 	switch (lane->op) {
 	case AMUX_OP_COPY:
 		choose_copy(l, lane);
@@ -428,7 +428,7 @@ static int check(struct load *l, const struct amux_cqe *cqe)
 		l->refused++;
 		return check_lane(l, lane);
 	}
-	if (cqe->status == -EIO && l->opt.may_lose) {
+	if ((cqe->status == -EIO || cqe->status == -ECANCELED) && l->opt.may_lose) {
 		/* Done, half done or not at all: what it is now is right from here on. */
 		l->lost++;
 		memcpy(l->shadow + lane->base, l->mem + lane->base, lane->span);

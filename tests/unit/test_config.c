@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../../broker/config.h"
@@ -298,6 +299,53 @@ START_TEST(refusals)
 }
 END_TEST
 
+/* A policy that is not built in: by path, beside the file, by name; and its parameters. */
+START_TEST(plugins)
+{
+	const struct policy_setting *set;
+	char text[512], want[256];
+	unsigned int n;
+	FILE *f;
+
+	snprintf(want, sizeof(want), "%s/night.so", dir);
+	ck_assert_int_eq(load("[broker]\npolicy = ./night.so\n"), 0);
+	ck_assert(cfg.policy[0] == '/' && strstr(cfg.policy, "/./night.so"));
+	ck_assert_int_eq(config_policy_index(cfg.policy), -ENOENT);
+	ck_assert_int_eq(config_check(&cfg, err, sizeof(err)), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err, "night.so: cannot open: No such file"));
+	snprintf(text, sizeof(text), "[broker]\npolicy_dir = %s\npolicy = night\n", dir);
+	ck_assert_int_eq(load(text), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err, "'night': expected one of: "));
+	f = fopen(want, "w");
+	ck_assert_ptr_nonnull(f);
+	fclose(f);
+	strcat(text, "[policy night]\nafter = 5s\nafter2 = x\n");
+	ck_assert_int_eq(chmod(want, 0644), 0);
+	ck_assert_msg(!load(text), "%s", err);
+	ck_assert_str_eq(cfg.policy, want);
+	ck_assert_int_eq(config_check(&cfg, err, sizeof(err)), 0);
+	set = config_plugin_settings(&cfg, "/elsewhere/night.so", &n);
+	ck_assert_uint_eq(n, 2);
+	ck_assert_str_eq(set[0].key, "after");
+	ck_assert_str_eq(set[0].value, "5s");
+	config_plugin_settings(&cfg, "/elsewhere/day.so", &n);
+	ck_assert_uint_eq(n, 0);
+	ck_assert_int_eq(config_override(&cfg, "policy.night.after=6s", err, sizeof(err)), 0);
+	ck_assert_str_eq(cfg.plugin_settings[0].value, "6s");
+	ck_assert_uint_eq(cfg.n_plugin_settings, 2);
+	ck_assert_int_eq(config_override(&cfg, "policy.day.after=6s", err, sizeof(err)), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err, "[policy day]: expected [policy NAME]"));
+	/* Others may write it. */
+	ck_assert_int_eq(chmod(want, 0646), 0);
+	ck_assert_int_eq(config_check(&cfg, err, sizeof(err)), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err, "has mode 0646"));
+	/* Another policy has nothing of it. */
+	ck_assert_int_eq(config_override(&cfg, "broker.policy=/x/day.so", err, sizeof(err)), 0);
+	ck_assert_uint_eq(cfg.n_plugin_settings, 0);
+	unlink(want);
+}
+END_TEST
+
 START_TEST(files)
 {
 	char text[400] = "[broker]\nsocket = /";
@@ -551,6 +599,7 @@ int main(void)
 	tcase_add_test(t, every_kind);
 	tcase_add_test(t, time_scale);
 	tcase_add_test(t, refusals);
+	tcase_add_test(t, plugins);
 	tcase_add_test(t, files);
 	tcase_add_test(t, checks);
 	tcase_add_test(t, overrides);

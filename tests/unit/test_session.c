@@ -87,7 +87,7 @@ static void setup(void)
 	memset(&mux, 0, sizeof(mux));
 	memset(&plan, 0, sizeof(plan));
 	ck_assert_int_eq(sched_init(&sched, &devs, 1, &plan, &mux), 0);
-	sched.cpu_bps = 10000000000ull;
+	sched_cpu_set(&sched, 10000000000ull);
 	grant(true, AMUX_DECLINE_NEVER);
 	sched_tenant_init(&tenant, 1, 1, 0, AMUX_BPS_MAX);
 	set.sched = &sched;
@@ -816,6 +816,246 @@ START_TEST(tells_its_state)
 }
 END_TEST
 
+/* ------------------------------------------------------------------------ cancel */
+
+static struct amux_sqe cancel(uint64_t id, uint64_t first, uint64_t last)
+{
+	return (struct amux_sqe){ .op = AMUX_OP_CANCEL,
+				  .user_data = id,
+				  .offset = { first, last } };
+}
+
+static void expect_cancel(uint64_t id, uint64_t withdrawn)
+{
+	struct amux_cqe cqe = answer();
+
+	ck_assert_uint_eq(cqe.user_data, id);
+	ck_assert_int_eq(cqe.status, 0);
+	ck_assert_uint_eq(cqe.result, withdrawn);
+}
+
+/* What has not begun is taken back, of the engine's time nothing is charged for it. */
+START_TEST(cancels)
+{
+	for (uint64_t id = 1; id <= 5; id++)
+		push(copy(id, 0));
+	push(cancel(6, 4, 4));
+	push(cancel(7, 2, 2));
+	push(cancel(8, 9, 9));
+	ck_assert_int_ge(pull(), 8);
+	queues_flush(&set);
+	expect_answer(4, -ECANCELED);
+	expect_cancel(6, 1);
+	expect_answer(2, -ECANCELED);
+	expect_cancel(7, 1);
+	expect_cancel(8, 0); /* nobody's */
+	ck_assert_uint_eq(q->flow.unanswered, 3);
+	ck_assert_uint_eq(tenant.queued_bytes, 3 * copy(1, 0).len);
+	serve();
+	expect_answer(1, 0);
+	expect_answer(3, 0);
+	expect_answer(5, 0);
+	expect_none();
+	ck_assert_uint_eq(tenant.stats.withdrawn, 2);
+	ck_assert_uint_eq(tenant.stats.failed, 0);
+	ck_assert_uint_eq(tenant.stats.completed, 6);
+	ck_assert_uint_eq(tenant.stats.engine_bytes, 3 * copy(1, 0).len);
+	ck_assert_uint_eq(tenant.queued_bytes, 0);
+	ck_assert_uint_eq(region[0]->refs, 0);
+	expect_ledger();
+}
+END_TEST
+
+/* A range of user_data, which may wrap. */
+START_TEST(cancels_a_range)
+{
+	const uint64_t base = UINT64_MAX - 2;
+
+	for (uint64_t i = 0; i < 6; i++)
+		push(copy(base + i, 0));
+	push(cancel(100, base + 2, base + 4));
+	pull();
+	queues_flush(&set);
+	for (uint64_t i = 4; i >= 2; i--)
+		expect_answer(base + i, -ECANCELED);
+	expect_cancel(100, 3);
+	serve();
+	expect_answer(base, 0);
+	expect_answer(base + 1, 0);
+	expect_answer(base + 5, 0);
+	expect_none();
+	expect_ledger();
+}
+END_TEST
+
+/* Of what has begun nothing is taken back, be it only a chunk of many. */
+START_TEST(cancels_nothing_begun)
+{
+	struct amux_sqe big = copy(1, 0);
+
+	big.len = SIZE; /* four chunks, the plan's cap lets in less */
+	plan.share[0][AMUX_CLASS_USER].cap_bytes = 64 << 10;
+	push(big);
+	push(copy(2, 0));
+	pull();
+	sched_issue(&sched, now);
+	ck_assert_uint_eq(sched.inflight_chunks, 1);
+	push(cancel(3, 0, UINT64_MAX));
+	pull();
+	queues_flush(&set);
+	expect_answer(2, -ECANCELED);
+	expect_cancel(3, 1);
+	while (sched_busy(&sched))
+		serve();
+	expect_answer(1, 0);
+	expect_none();
+	expect_ledger();
+}
+END_TEST
+
+/* It is not held by a FENCE, and takes back what is; those behind the FENCE still wait. */
+START_TEST(cancels_behind_a_fence)
+{
+	push(copy(1, 0));
+	push(copy(2, AMUX_SQE_FENCE));
+	push(copy(3, 0));
+	push(copy(4, 0));
+	pull();
+	sched_issue(&sched, now);
+	push(cancel(5, 2, 3));
+	push(copy(6, 0));
+	ck_assert_int_ge(pull(), 2);
+	queues_flush(&set);
+	expect_cancel(5, 2); /* their own answers come in their turn */
+	expect_none();
+	ck_assert_uint_eq(q->flow.unanswered, 1);
+	serve();
+	expect_answer(1, 0);
+	expect_none();
+	pull();
+	serve();
+	expect_answer(2, -ECANCELED);
+	expect_answer(3, -ECANCELED);
+	expect_answer(4, 0);
+	expect_answer(6, 0);
+	expect_none();
+	ck_assert_uint_eq(tenant.stats.engine_bytes, 3 * copy(1, 0).len);
+	expect_ledger();
+}
+END_TEST
+
+/* A FENCE waits for a CANCEL before it as for everything. */
+START_TEST(fence_waits_for_a_cancel)
+{
+	push(copy(1, 0));
+	push(cancel(2, 1, 1));
+	push(copy(3, AMUX_SQE_FENCE));
+	pull();
+	ck_assert_uint_eq(q->flow.unanswered, 0);
+	ck_assert(queue_holds(q)); /* the answers are not published yet */
+	queues_flush(&set);
+	expect_answer(1, -ECANCELED);
+	expect_cancel(2, 1);
+	pull();
+	serve();
+	expect_answer(3, 0);
+	expect_ledger();
+}
+END_TEST
+
+START_TEST(cancels_badly)
+{
+	struct amux_sqe s[8];
+
+	for (unsigned int i = 0; i < 8; i++)
+		s[i] = cancel(i, 0, UINT64_MAX);
+	s[0].flags = AMUX_SQE_FENCE;
+	s[1].rsvd1 = 1;
+	s[2].region[0] = SESSION_REGIONS_MAX;
+	s[3].region[2] = 1;
+	s[4].offset[2] = 1;
+	s[5].len = 1;
+	s[6].flags = 0x100;
+	push(copy(100, 0));
+	for (unsigned int i = 0; i < 7; i++)
+		push(s[i]);
+	pull();
+	queues_flush(&set);
+	for (unsigned int i = 0; i < 7; i++) {
+		static const uint16_t field[] = { AMUX_FIELD_FLAGS,   AMUX_FIELD_RSVD,
+						  AMUX_FIELD_REGION0, AMUX_FIELD_REGION2,
+						  AMUX_FIELD_OFFSET2, AMUX_FIELD_LEN,
+						  AMUX_FIELD_FLAGS };
+		struct amux_cqe cqe = answer();
+
+		ck_assert_uint_eq(cqe.user_data, i);
+		ck_assert_int_eq(cqe.status, -EINVAL);
+		ck_assert_uint_eq(cqe.field, field[i]);
+	}
+	serve();
+	expect_answer(100, 0);
+	expect_ledger();
+}
+END_TEST
+
+/* A long walk is done in steps that count against what may be pulled. */
+START_TEST(cancels_step_by_step)
+{
+	const uint32_t many = 1024;
+	unsigned int pulls = 0;
+
+	close_queue();
+	open_queue(2 * many, 2 * many);
+	for (uint64_t id = 0; id < many; id++)
+		push(copy(id, 0));
+	while (q->flow.unanswered < many)
+		ck_assert_int_gt(queue_pull(q, 64, now), 0);
+	push(cancel(many, 0, 0)); /* the oldest: found last */
+	push(copy(many + 1, 0));
+	while (q->ring.sq_head != q->ring.sq_tail || q->withdrawal.active || !pulls) {
+		int n = queue_pull(q, 16, now);
+
+		ck_assert_int_gt(n, 0);
+		ck_assert_int_le(n, 18);
+		ck_assert(queue_has_work(q) || !q->withdrawal.active);
+		pulls++;
+		if (pulls == 3) { /* meanwhile they begin, and end */
+			sched_issue(&sched, now);
+			ck_assert_uint_gt(sched.inflight_chunks, 0);
+		}
+	}
+	ck_assert_uint_ge(pulls, many / WITHDRAW_STEPS / 17);
+	queues_flush(&set);
+	expect_cancel(many, 0); /* it had begun by then */
+	while (q->flow.unanswered)
+		serve();
+	for (uint64_t id = 0; id < many; id++)
+		expect_answer(id, 0);
+	expect_answer(many + 1, 0);
+	expect_ledger();
+}
+END_TEST
+
+/* A queue that stops with a CANCEL under way answers neither it nor loses count. */
+START_TEST(stops_in_a_cancel)
+{
+	close_queue();
+	open_queue(256, 256);
+	for (uint64_t id = 0; id < 200; id++)
+		push(copy(id, 0));
+	while (q->flow.unanswered < 200)
+		pull();
+	push(cancel(200, 0, 9));
+	queue_pull(q, 4, now);
+	ck_assert(q->withdrawal.active);
+	queue_stop(q, now);
+	serve();
+	ck_assert(queue_quiet(q));
+	ck_assert_uint_eq(tenant.stats.withdrawn, 200);
+	expect_ledger();
+}
+END_TEST
+
 /* ------------------------------------------------------------------------ random */
 
 #define IDS 2000u
@@ -823,10 +1063,11 @@ END_TEST
 /* What the client knows of its requests. */
 static struct {
 	uint8_t *answered; /* by id */
-	bool *fence;
-	uint64_t next;	   /* id to submit */
-	uint32_t declined; /* taken from the CQ */
-	uint32_t done;	   /* finished of them */
+	bool *fence, *cancel;
+	uint64_t next;		       /* id to submit */
+	uint32_t declined;	       /* taken from the CQ */
+	uint32_t done;		       /* finished of them */
+	uint64_t cancelled, withdrawn; /* -ECANCELED; by the word of the CANCELs */
 } client;
 
 static struct amux_sqe random_sqe(uint64_t id)
@@ -834,6 +1075,8 @@ static struct amux_sqe random_sqe(uint64_t id)
 	struct amux_sqe sqe = rnd(&seed) & 1 ? copy(id, 0) : noop(id, 0);
 	uint16_t flags = 0;
 
+	if (!rnd_below(&seed, 10))
+		return cancel(id, id - 1 - rnd_below(&seed, 6), id - rnd_below(&seed, 3));
 	if (!rnd_below(&seed, 8))
 		flags |= AMUX_SQE_FENCE;
 	if (!rnd_below(&seed, 16))
@@ -862,6 +1105,11 @@ static void client_take(void)
 		for (uint64_t id = 0; id < cqe.user_data; id++)
 			must(client.answered[id]);
 	client.answered[cqe.user_data] = 1;
+	client.cancelled += cqe.status == -ECANCELED;
+	if (client.cancel[cqe.user_data]) {
+		must(!cqe.status);
+		client.withdrawn += cqe.result;
+	}
 	if (cqe.status == AMUX_STATUS_DECLINED)
 		client.declined++;
 }
@@ -873,14 +1121,16 @@ START_TEST(random_traffic)
 	seed = (uint64_t)_i + 1;
 	client.answered = calloc(IDS, 1);
 	client.fence = calloc(IDS, sizeof(*client.fence));
+	client.cancel = calloc(IDS, sizeof(*client.cancel));
 	client.next = client.declined = client.done = 0;
+	client.cancelled = client.withdrawn = 0;
 	for (unsigned int step = 0; step < 200000; step++) {
 		uint32_t in_cq = amux_load_acquire(&ring.hdr->cq_tail) - ring.cq_head;
 
 		must(in_cq <= CQ);
-		must(queue_has_work(q) || !q->has_held || q->flow.unanswered ||
+		must(queue_has_work(q) || q->held_head == q->held_tail || q->flow.unanswered ||
 		     !list_empty(&q->dirty) || client.done != q->declined_total ||
-		     in_cq + q->flow.unanswered == CQ);
+		     in_cq + q->flow.unanswered + q->held_tail - q->held_head == CQ);
 		now += 1000;
 		switch (rnd_below(&seed, 10)) {
 		case 0:
@@ -890,6 +1140,7 @@ START_TEST(random_traffic)
 				struct amux_sqe sqe = random_sqe(client.next);
 
 				client.fence[client.next] = sqe.flags & AMUX_SQE_FENCE;
+				client.cancel[client.next] = sqe.op == AMUX_OP_CANCEL;
 				client.next++;
 				*amux_sq_next(&ring) = sqe;
 				amux_sq_publish(&ring);
@@ -940,11 +1191,15 @@ START_TEST(random_traffic)
 	pull();
 	ck_assert_uint_eq(tenant.stats.requests, end);
 	ck_assert_uint_eq(sched.users.requests, end);
+	ck_assert_uint_eq(client.cancelled, client.withdrawn);
+	ck_assert_uint_eq(tenant.stats.withdrawn, client.withdrawn);
+	ck_assert_uint_gt(client.withdrawn, 20);
 	ck_assert_uint_gt(client.declined, 50);
 	ck_assert_uint_gt(tenant.stats.completed, 200);
 	expect_ledger();
 	free(client.answered);
 	free(client.fence);
+	free(client.cancel);
 }
 END_TEST
 
@@ -955,6 +1210,7 @@ START_TEST(indices_wrap)
 	open_queue(2, 2);
 	/* as after 2^32 - 5 requests */
 	q->ring.sq_head = q->ring.sq_tail = ring.sq_head = ring.sq_tail = UINT32_MAX - 4;
+	q->claimed = q->ring.sq_head;
 	q->ring.cq_head = q->ring.cq_tail = ring.cq_head = ring.cq_tail = UINT32_MAX - 4;
 	q->declined_total = q->declined_seen = UINT32_MAX - 4;
 	ring.hdr->sq_head = ring.hdr->sq_tail = UINT32_MAX - 4;
@@ -1001,6 +1257,14 @@ int main(void)
 	tcase_add_test(t, drains);
 	tcase_add_test(t, drains_a_full_queue);
 	tcase_add_test(t, tells_its_state);
+	tcase_add_test(t, cancels);
+	tcase_add_test(t, cancels_a_range);
+	tcase_add_test(t, cancels_nothing_begun);
+	tcase_add_test(t, cancels_behind_a_fence);
+	tcase_add_test(t, fence_waits_for_a_cancel);
+	tcase_add_test(t, cancels_badly);
+	tcase_add_test(t, cancels_step_by_step);
+	tcase_add_test(t, stops_in_a_cancel);
 	tcase_add_loop_test(t, random_traffic, 0, 6);
 	tcase_add_test(t, indices_wrap);
 	return run_case(t, "session", 60);
