@@ -7,6 +7,7 @@
 #   make check           every test (installs what is missing); T=NAME: that one alone
 #   make model           proves the rings and the grant page by spin (a part of make check)
 #   make soak T=1800     that many seconds of everything at once, at random
+#   make fuzz [T=60]     the fuzz targets, T seconds each; 0: their committed corpora alone
 #   make check-lab       the kernel module in QEMU guests, both kernels; T=NAME
 #   make check-full      everything, in its long version
 #   make check-kernel-debug  the guest tests on a kernel with KASAN and lockdep
@@ -14,14 +15,14 @@
 #   make deps            installs what is missing
 #   make install DESTDIR= PREFIX=/usr/local, make uninstall
 #   make install-kmod    the kernel module's source to /usr/src, for DKMS; uninstall-kmod
-#   SAN=asan|tsan        the same in a build directory of its own
+#   SAN=asan|tsan|fuzz   the same in a build directory of its own
 #   CC=clang             any of the above with another compiler
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
 SAN     ?=
 O       ?= build$(if $(SAN),-$(SAN))$(if $(filter clang%,$(CC)),-clang)
-CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
+CC      := $(if $(filter default,$(origin CC)),$(if $(filter fuzz,$(SAN)),clang,gcc),$(CC))
 VERSION := $(shell cat VERSION)
 SOMAJOR := 0
 
@@ -40,8 +41,11 @@ ifeq ($(SAN),asan)
 SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 else ifeq ($(SAN),tsan)
 SANFLAGS := -fsanitize=thread -fno-omit-frame-pointer
+else ifeq ($(SAN),fuzz)
+SANFLAGS := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined \
+            -fno-omit-frame-pointer
 else ifneq ($(SAN),)
-$(error SAN='$(SAN)': expected asan, tsan or nothing)
+$(error SAN='$(SAN)': expected asan, tsan, fuzz or nothing)
 endif
 LDFLAGS  += $(SANFLAGS) -pthread
 
@@ -57,10 +61,13 @@ BROKER_SRC   := $(filter-out $(CLI_SRC) $(DAEMON_SRC),$(sort $(wildcard broker/*
 EXAMPLE_SRC  := $(sort $(wildcard docs/examples/*.c))
 UNIT_SRC     := $(sort $(wildcard tests/unit/test_*.c))
 INTEG_SRC    := $(sort $(wildcard tests/integration/*.c))
+FUZZ_SRC     := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 DEMO_SRC     := $(sort $(wildcard tests/demo/*.c))
 BENCH_SRC    := $(sort $(wildcard tests/bench/*.c))
 TESTLIB_SRC  := $(sort $(wildcard tests/lib/*.c))
 
+# A comma in a function's argument.
+, := ,
 obj = $(patsubst %.c,$(O)/%.o,$(1))
 PUBLIC := $(O)/include/accelmux/accelmux.h $(O)/include/accelmux/abi.h \
           $(O)/include/accelmux/policy.h
@@ -75,6 +82,7 @@ BIN      := $(O)/accelmuxd $(O)/accelmux
 LIBS     := $(O)/libaccelmux.a $(O)/libaccelmux.so $(O)/accelmux.pc
 EXAMPLES := $(patsubst docs/examples/%.c,$(O)/examples/%,$(EXAMPLE_SRC))
 UNITS    := $(patsubst tests/unit/%.c,$(O)/unit/%,$(UNIT_SRC))
+FUZZERS  := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(FUZZ_SRC))
 INTEGS   := $(patsubst tests/integration/%.c,$(O)/integration/%,$(INTEG_SRC))
 
 # Manual pages, where scdoc is there to make them, and a page for each function of the library.
@@ -88,6 +96,7 @@ BENCH    := $(O)/bench/peers
 
 all: $(BIN) $(LIBS) $(EXAMPLES) $(MAN)
 tests: all $(UNITS) $(INTEGS) $(DEMO) $(BENCH)
+fuzzers: $(FUZZERS)
 
 $(O)/include/accelmux/%.h: client/%.h
 	@mkdir -p $(@D)
@@ -146,15 +155,29 @@ $(O)/examples/%: $(O)/docs/examples/%.o $(O)/libaccelmux.so
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS) -o $@ $< -L$(O) -laccelmux -Wl,-rpath,'$$ORIGIN/..'
 
+# The calls that tests/unit/failing.h makes fail.
+FAILING := malloc calloc realloc reallocarray aligned_alloc posix_memalign strdup strndup \
+           open_memstream fopen fdopen opendir open memfd_create eventfd epoll_create1 epoll_ctl \
+           socket socketpair pthread_create mmap munmap
+UNIT_LDFLAGS_test_alloc := $(addprefix -Wl$(,)--wrap=,$(FAILING))
+
 $(O)/unit/%: $(O)/tests/unit/%.o $(O)/libbroker.a $(O)/libaccelmux.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
-	@$(CC) $(LDFLAGS) -o $@ $^ $(BROKER_LD) $(CHECK_LD)
+	@$(CC) $(LDFLAGS) $(UNIT_LDFLAGS_$(@F)) -o $@ $^ $(BROKER_LD) $(CHECK_LD)
 
 $(O)/integration/%: $(O)/tests/integration/%.o $(call obj,$(TESTLIB_SRC)) $(O)/libaccelmux.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LD)
+
+# Built with SAN=fuzz.  The client's target is its own broker: it takes the place of three calls.
+FUZZ_LDFLAGS_fuzz_client := -Wl,--wrap=connect,--wrap=ppoll,--wrap=clock_nanosleep
+
+$(O)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libbroker.a $(O)/libaccelmux.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS) -fsanitize=fuzzer $(FUZZ_LDFLAGS_$(@F)) -o $@ $^ $(BROKER_LD)
 
 $(O)/demo/tenant: $(O)/tests/demo/tenant.o $(O)/libaccelmux.a
 	@mkdir -p $(@D)
@@ -212,6 +235,11 @@ model:
 # $(T) seconds, half an hour by default; SEED=N repeats a run's choices.
 soak: all $(O)/integration/test_soak
 	@AMUX_SOAK=$(or $(T),1800) $(O)/integration/test_soak
+
+fuzz:
+	@tests/deps.sh check
+	@$(MAKE) --no-print-directory O=$(O)-fuzz CC=clang SAN=fuzz fuzzers
+	@O=$(O) BIN=$(O)-fuzz/fuzz tests/fuzz/run.sh $(T)
 
 # The kernel module in QEMU guests with stock kernels; see tests/lab/lab.sh.
 check-lab: all
@@ -286,8 +314,8 @@ uninstall-kmod:
 clean:
 	rm -rf build build-*
 
-.PHONY: all tests deps run bench-peers check model soak check-lab check-full check-kernel-debug \
-	install uninstall \
+.PHONY: all tests fuzzers deps run bench-peers check model soak fuzz check-lab check-full \
+	check-kernel-debug install uninstall \
 	install-kmod uninstall-kmod clean
 .SECONDARY:
 -include $(shell [ -d $(O) ] && find $(O) -name '*.d')

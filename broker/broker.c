@@ -268,11 +268,22 @@ int broker_open(struct broker **out, const struct config *cfg, const char *path,
 	b->host.pidfd = -1;
 	b->server.fd = b->server.lock_fd = -1;
 
-	uv_loop_init(&b->loop);
-	uv_async_init(&b->loop, &b->mail, mail_event);
-	uv_async_init(&b->loop, &b->stop, stop_event);
-	b->mail.data = b->stop.data = b;
 	mailbox_init(&b->outbox, mail_notify, b);
+	ret = uv_loop_init(&b->loop);
+	if (ret) {
+		snprintf(err, errlen, "event loop: %s", strerror(-ret));
+		mailbox_fini(&b->outbox);
+		free(b);
+		return ret;
+	}
+	ret = uv_async_init(&b->loop, &b->mail, mail_event);
+	if (!ret)
+		ret = uv_async_init(&b->loop, &b->stop, stop_event);
+	if (ret) {
+		snprintf(err, errlen, "event loop: %s", strerror(-ret));
+		goto err;
+	}
+	b->mail.data = b->stop.data = b;
 
 	ret = fixup_init();
 	if (ret)

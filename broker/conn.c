@@ -448,7 +448,8 @@ void conn_open(struct conn_host *host, uv_loop_t *loop, int fd)
 		return;
 	}
 	c = calloc(1, sizeof(*c));
-	if (!c) {
+	if (!c || uv_poll_init(loop, &c->sock, fd)) {
+		free(c);
 		gate_spoken(&host->gate, cred.uid);
 		turn_away(host, fd, REFUSED_RESOURCES, "the broker is out of memory");
 		return;
@@ -465,7 +466,6 @@ void conn_open(struct conn_host *host, uv_loop_t *loop, int fd)
 	list_add_tail(&host->conns, &c->link);
 	host->n_conns++;
 
-	uv_poll_init(loop, &c->sock, fd);
 	uv_timer_init(loop, &c->timer);
 	c->handles = 2;
 	c->sock.data = c->timer.data = c;
@@ -473,8 +473,11 @@ void conn_open(struct conn_host *host, uv_loop_t *loop, int fd)
 	uv_timer_start(&c->timer, hello_late, CONN_HELLO_MS, 0);
 	/* A socket can outlive its client in a child or another process; a pidfd cannot. */
 	c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
+	if (c->pidfd >= 0 && uv_poll_init(loop, &c->death, c->pidfd)) {
+		close(c->pidfd);
+		c->pidfd = -1;
+	}
 	if (c->pidfd >= 0) {
-		uv_poll_init(loop, &c->death, c->pidfd);
 		c->handles = 3;
 		c->death.data = c;
 		uv_poll_start(&c->death, UV_READABLE, death_event);

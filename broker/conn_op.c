@@ -11,14 +11,6 @@
 
 #include "conn_answer.h"
 
-/* A queue as the connection knows it, between MAIL_QUEUE_ADD and MAIL_QUEUE_REMOVE. */
-struct conn_queue {
-	struct list link;
-	struct queue *queue;
-	uint64_t bytes; /* of the broker's memory, charged to the tenant */
-	bool removing;
-};
-
 /* A request that waits for the mux thread. */
 struct conn_op {
 	struct mail mail;
@@ -30,9 +22,29 @@ struct conn_op {
 	int ring_fd; /* QUEUE_ADD: to be passed and closed */
 };
 
+/* A queue as the connection knows it, between MAIL_QUEUE_ADD and MAIL_QUEUE_REMOVE. */
+struct conn_queue {
+	struct list link;
+	struct queue *queue;
+	uint64_t bytes; /* of the broker's memory, charged to the tenant */
+	bool removing;
+	struct conn_op removal; /* made with the queue: to destroy one takes no memory */
+};
+
 /* ------------------------------------------------------------------- operations */
 
 static void op_done(struct mail *mail);
+
+static void op_init(struct conn_op *op, struct conn *c, enum mail_type type, uint64_t cookie)
+{
+	memset(op, 0, sizeof(*op));
+	op->mail.type = type;
+	op->mail.session = &c->session;
+	op->mail.done = op_done;
+	op->conn = c;
+	op->cookie = cookie;
+	op->ring_fd = -1;
+}
 
 static struct conn_op *op_new(struct conn *c, enum mail_type type, uint64_t cookie)
 {
@@ -50,12 +62,7 @@ static struct conn_op *op_new(struct conn *c, enum mail_type type, uint64_t cook
 			    "the broker is out of memory");
 		return NULL;
 	}
-	op->mail.type = type;
-	op->mail.session = &c->session;
-	op->mail.done = op_done;
-	op->conn = c;
-	op->cookie = cookie;
-	op->ring_fd = -1;
+	op_init(op, c, type, cookie);
 	return op;
 }
 
@@ -116,6 +123,7 @@ static void op_done(struct mail *mail)
 {
 	struct conn_op *op = container_of(mail, struct conn_op, mail);
 	struct conn *c = op->conn;
+	uint64_t cookie;
 
 	c->ops--;
 	switch (mail->type) {
@@ -130,9 +138,10 @@ static void op_done(struct mail *mail)
 		conn_done(c, op->cookie);
 		break;
 	case MAIL_QUEUE_REMOVE:
-		queue_drop(c, op->cq);
-		conn_done(c, op->cookie);
-		break;
+		cookie = op->cookie;
+		queue_drop(c, op->cq); /* and @op with it */
+		conn_done(c, cookie);
+		return;
 	default:
 		break;
 	}
@@ -319,6 +328,13 @@ void conn_queue_create(struct conn *c, const struct amux_msg_queue_create *m)
 	}
 	ret = queue_create(&cq->queue, ++c->queue_serial, m->sq_entries, m->cq_entries,
 			   &ring_fd);
+	if (!ret) {
+		ret = mux_watch(c->mux, cq->queue);
+		if (ret) {
+			close(ring_fd);
+			queue_free(cq->queue);
+		}
+	}
 	if (ret) {
 		conn_refuse(c, REFUSED_RESOURCES, m->hdr.cookie, ret,
 			    "QUEUE_CREATE: sq_entries = %u: %s", m->sq_entries, strerror(-ret));
@@ -362,9 +378,8 @@ void conn_queue_destroy(struct conn *c, const struct amux_msg_queue_destroy *m)
 			   m->queue, m->rsvd);
 		return;
 	}
-	op = op_new(c, MAIL_QUEUE_REMOVE, m->hdr.cookie);
-	if (!op)
-		return;
+	op = &cq->removal;
+	op_init(op, c, MAIL_QUEUE_REMOVE, m->hdr.cookie);
 	cq->removing = true;
 	op->cq = cq;
 	op->mail.arg = cq->queue;

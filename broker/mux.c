@@ -325,9 +325,6 @@ static void mux_drain(struct mux *m, uint64_t now)
 
 static void mail_act(struct mux *m, struct mail *mail, uint64_t now)
 {
-	/* Edges: kicks need no reading, and with O_NONBLOCK undone a client could block that.
-	 */
-	struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
 	struct policy_change *pc;
 	struct policy_failed *pf;
 	struct tenant_change *tc;
@@ -339,10 +336,6 @@ static void mail_act(struct mux *m, struct mail *mail, uint64_t now)
 	switch (mail->type) {
 	case MAIL_QUEUE_ADD:
 		q = mail->arg;
-		ev.data.ptr = q;
-		if (epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, q->sq_efd, &ev) < 0)
-			fprintf(stderr, "accelmuxd: queue %u: cannot watch its eventfd: %m\n",
-				q->id);
 		queue_attach(q, mail->session, &m->queues);
 		if (m->queues.draining)
 			queue_drain(q); /* it came too late */
@@ -616,7 +609,7 @@ static void mux_sleep(struct mux *m, uint64_t now)
  * Wait a little for a client's next request, which is what a loop with nothing in flight waits
  * for: one look at the rings costs a tenth of a whole loop, and is seen so much the sooner.
  */
-static void mux_watch(struct mux *m)
+static void mux_spin(struct mux *m)
 {
 	bool alone = !m->kernel && !sched_busy(&m->sched) && list_empty(&m->waiting);
 	struct list *pos;
@@ -654,6 +647,8 @@ static void mux_loop(struct mux *m)
 		mail_act(m, mail, now);
 		work++;
 	}
+	if (m->stop)
+		return; /* with spin = 0 the end of this loop would be a sleep */
 	for (unsigned int d = 0; d < m->n_devices; d++)
 		if (m->kernel || m->sched.device[d].inflight_chunks)
 			work += m->device[d]->ops->progress(m->device[d], now, PROGRESS_NS);
@@ -692,7 +687,7 @@ static void mux_loop(struct mux *m)
 		m->last_poll_ns = now;
 		mux_events(m, false, 0);
 	} else if (!work) {
-		mux_watch(m);
+		mux_spin(m);
 	}
 }
 
@@ -709,6 +704,15 @@ static void *mux_main(void *arg)
 	while (!m->stop)
 		mux_loop(m);
 	return NULL;
+}
+
+int mux_watch(struct mux *m, struct queue *q)
+{
+	/* Edges: kicks need no reading, and with O_NONBLOCK undone a client could block that.
+	 */
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.ptr = q };
+
+	return epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, q->sq_efd, &ev) < 0 ? -errno : 0;
 }
 
 void mux_ring(void *arg)

@@ -6,7 +6,7 @@
  *	loop:  mail -> devices -> reap -> publish -> pull -> issue -> plan (each epoch)
  *	       nothing for spin_ns -> idle grant, NEED_WAKEUP everywhere, recheck, sleep
  *
- * Owner: the broker.  Threads: mux_open/start/stop/close and mux_post by the control thread;
+ * Owner: the broker.  Threads: mux_open/start/stop/close, mux_watch and mux_post by the control thread;
  * mux_ring by any thread; the rest of the struct is the mux thread's, its stats readable by
  * all (stats.h).
  */
@@ -89,7 +89,7 @@ struct mux {
 	uint64_t hung_since_ns; /* draining, and lost engines hold all that is left; 0: no */
 	bool force_epoch, stop, modelled;
 	bool copies;	       /* an engine of the node is this thread */
-	unsigned int answered; /* by mux_watch(), not counted as work yet */
+	unsigned int answered; /* by mux_spin(), not counted as work yet */
 	bool pulled;	       /* something, since the last epoch */
 	bool told;	       /* every queue's header shows the state of rest */
 	bool hung;	       /* it was left unanswered; set before the answer to MAIL_DRAIN */
@@ -112,6 +112,12 @@ static inline void mux_post(struct mux *m, struct mail *mail)
 {
 	mailbox_post(&m->inbox, mail);
 }
+
+/*
+ * Before MAIL_QUEUE_ADD of @q, which no client has yet: let it be woken by the queue's eventfd.
+ * 0 or -errno: the kernel watches no more of them.  Undone by closing the eventfd.
+ */
+int mux_watch(struct mux *m, struct queue *q);
 
 /* "Look again": wakes the thread if it sleeps.  @arg is the struct mux. */
 void mux_ring(void *arg);

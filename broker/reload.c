@@ -98,8 +98,10 @@ int broker_reload(struct broker *b, char *err, size_t errlen)
 		return -ENOENT;
 	}
 	cfg = malloc(sizeof(*cfg));
-	if (!cfg)
+	if (!cfg) {
+		snprintf(err, errlen, "%s: out of memory", b->path);
 		return -ENOMEM;
+	}
 	config_default(cfg);
 	if (b->cfg.system)
 		config_system(cfg);

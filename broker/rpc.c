@@ -314,22 +314,22 @@ static json_t *answer_batch(struct broker *b, const json_t *batch, int *lost)
 	return NULL;
 }
 
-/* Consumes @answer. */
+/*
+ * Consumes @answer.  Measured first and then written into memory of that size: a json_dumps()
+ * whose buffer could not grow may leave out a piece and go on.
+ */
 static char *to_line(json_t *answer)
 {
-	char *text = json_dumps(answer, JSON_COMPACT), *line;
-	size_t len;
+	size_t len = json_dumpb(answer, NULL, 0, JSON_COMPACT);
+	char *line = len ? malloc(len + 2) : NULL;
 
-	json_decref(answer);
-	if (!text)
-		return NULL;
-	len = strlen(text);
-	line = realloc(text, len + 2);
-	if (!line) {
-		free(text);
-		return NULL;
+	if (line && json_dumpb(answer, line, len, JSON_COMPACT) == len) {
+		memcpy(line + len, "\n", 2);
+	} else {
+		free(line);
+		line = NULL;
 	}
-	memcpy(line + len, "\n", 2);
+	json_decref(answer);
 	return line;
 }
 

@@ -142,20 +142,27 @@ int server_open(struct server *s, uv_loop_t *loop, struct conn_host *host, const
 		goto err_lock;
 	unlink(path); /* a dead broker's: we hold the lock */
 	s->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (s->fd < 0 || bind(s->fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ||
-	    chmod(path, modes[host->cfg->clients]) < 0 || listen(s->fd, 128) < 0) {
+	if (s->fd < 0 || bind(s->fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
 		ret = -errno;
-		snprintf(err, errlen, "%s: cannot listen: %s", path, strerror(-ret));
 		goto err_sock;
 	}
-	uv_poll_init(loop, &s->poll, s->fd);
+	if (chmod(path, modes[host->cfg->clients]) < 0 || listen(s->fd, 128) < 0) {
+		ret = -errno;
+		goto err_path;
+	}
+	ret = uv_poll_init(loop, &s->poll, s->fd);
+	if (ret)
+		goto err_path;
 	uv_timer_init(loop, &s->pause);
 	s->poll.data = s->pause.data = s;
 	uv_poll_start(&s->poll, UV_READABLE, server_accept);
 	s->listening = true;
 	return 0;
 
+err_path:
+	unlink(path);
 err_sock:
+	snprintf(err, errlen, "%s: cannot listen: %s", path, strerror(-ret));
 	if (s->fd >= 0)
 		close(s->fd);
 err_lock:

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,8 +7,8 @@
 #include "clock.h"
 #include "tenant.h"
 
-/* Does a line of /proc/PID/cgroup name @prefix or something below it? */
-static bool peer_in_cgroup(pid_t pid, const char *prefix)
+/* Does a line of /proc/PID/cgroup name @prefix or something below it?  -errno: who knows. */
+static int peer_in_cgroup(pid_t pid, const char *prefix)
 {
 	char path[64], line[4096];
 	size_t n = strlen(prefix);
@@ -18,8 +19,8 @@ static bool peer_in_cgroup(pid_t pid, const char *prefix)
 		n--; /* "/a/" means "/a", and "/" everything */
 	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
 	f = fopen(path, "re");
-	if (!f)
-		return false;
+	if (!f) /* a process that is gone is nowhere */
+		return errno == ENOENT || errno == ESRCH ? 0 : -errno;
 	while (!found && fgets(line, sizeof(line), f)) {
 		char *p = strchr(line, ':');
 
@@ -34,17 +35,18 @@ static bool peer_in_cgroup(pid_t pid, const char *prefix)
 	return found;
 }
 
-static bool tenant_fits(const struct config_tenant *ct, const struct peer *peer)
+/* 1, 0 or -errno */
+static int tenant_fits(const struct config_tenant *ct, const struct peer *peer)
 {
 	if (ct->match_uid && ct->uid != peer->uid)
-		return false;
+		return 0;
 	if (ct->match_gid && ct->gid != peer->gid)
-		return false;
+		return 0;
 	if (ct->match_name && strcmp(ct->client, peer->name))
-		return false;
-	if (ct->cgroup[0] && !peer_in_cgroup(peer->pid, ct->cgroup))
-		return false;
-	return ct->match_uid || ct->match_gid || ct->match_name || ct->cgroup[0];
+		return 0;
+	if (ct->cgroup[0])
+		return peer_in_cgroup(peer->pid, ct->cgroup);
+	return ct->match_uid || ct->match_gid || ct->match_name;
 }
 
 struct tenant *tenant_find(struct list *tenants, const char *name)
@@ -108,7 +110,11 @@ struct tenant *tenant_get(struct list *tenants, const struct config *cfg,
 	/* no [tenant] section can have a name with a colon */
 	snprintf(name, sizeof(name), "uid:%u", (unsigned int)peer->uid);
 	for (unsigned int i = 0; i < cfg->n_tenants; i++) {
-		if (tenant_fits(&cfg->tenants[i], peer)) {
+		int fits = tenant_fits(&cfg->tenants[i], peer);
+
+		if (fits < 0)
+			return NULL; /* it must not become another's by accident */
+		if (fits) {
 			snprintf(name, sizeof(name), "%s", cfg->tenants[i].name);
 			break;
 		}

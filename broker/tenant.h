@@ -41,7 +41,8 @@ struct peer {
 	const char *name; /* as given in HELLO */
 };
 
-/* Find or make the tenant of @peer in @tenants.  NULL: too many, or no memory. */
+/* Find or make the tenant of @peer in @tenants.  NULL: too many, no memory, or no
+ * way to tell (no descriptor left to read its cgroup by). */
 struct tenant *tenant_get(struct list *tenants, const struct config *cfg,
 			  const struct peer *peer);
 struct tenant *tenant_find(struct list *tenants, const char *name);

@@ -57,6 +57,19 @@ bad:
 	return -EPROTO;
 }
 
+/* Give the broker's queue back, of which nothing could be made here. */
+static void queue_forget(struct amux_queue *q, struct amux_link *l, bool try, int timeout_ms)
+{
+	struct amux_msg_queue_destroy msg = {
+		.hdr = { .type = AMUX_MSG_QUEUE_DESTROY, .len = sizeof(msg) },
+		.queue = q->id,
+	};
+	struct amux_answer ans;
+
+	(void)(try ? amux_talk_try : amux_talk)(q->a, l, &msg.hdr, -1, AMUX_MSG_DONE,
+						timeout_ms, &ans);
+}
+
 int amux_queue_attach(struct amux_queue *q, struct amux_link *l, bool try, int timeout_ms)
 {
 	struct amux_msg_queue_create msg = {
@@ -82,6 +95,7 @@ int amux_queue_attach(struct amux_queue *q, struct amux_link *l, bool try, int t
 	close(ans.fds[0]);
 	if (err) {
 		amux_queue_detach(q);
+		queue_forget(q, l, try, timeout_ms); /* it counts against the limit */
 		return err;
 	}
 	pthread_mutex_lock(&q->a->lock);

@@ -259,6 +259,7 @@ int amux_arm(struct amux_queue *q)
 		return err;
 	amux_queue_flush(q);
 	amux_queue_drain(q);
+	q->vain = UINT32_MAX; /* an event loop peeks seldom: next time it looks at the clock */
 	q->armed = true;
 	if (q->done_head != q->done_tail || q->working || q->todo_head != q->todo_tail ||
 	    (q->ready && !q->careful))

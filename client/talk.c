@@ -235,6 +235,7 @@ static int talk_exchange(struct amux *a, struct amux_link *l, struct amux_msg_hd
 		if (n == -EAGAIN || n == -EINTR)
 			continue;
 		if (n <= 0) {
+			talk_close(ans->fds, nfds); /* an empty packet can carry some, too */
 			err = n ? (int)n : talk_gone(a, l);
 			break;
 		}

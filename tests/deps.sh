@@ -19,7 +19,7 @@ run | check | bench) ;;
 	;;
 esac
 
-# set  package  probe  why.  Probes: a command, a pkg-config module, a header.
+# set  package  probe  why.  Probes: a command, a pkg-config module, a header, a runtime of clang.
 table()
 {
 	cat <<-'EOF'
@@ -44,6 +44,7 @@ table()
 	check	check	pc:check	unit tests
 	check	spin	cmd:spin	model checker
 	check	clang	cmd:clang	second compiler: both must build without a warning
+	check	libclang-rt-dev	rt:fuzzer	its sanitizers and libFuzzer: fuzz targets
 	check	prometheus	cmd:promtool	promtool judges the metrics
 	check	mmdebstrap	cmd:mmdebstrap	root directory of the lab's guests
 	check	e2fsprogs	cmd:mkfs.ext4	file system of the lab's guests
@@ -58,6 +59,10 @@ present()
 	cmd:*) command -v "${1#cmd:}" >/dev/null ;;
 	pc:*) pkg-config --exists "${1#pc:}" 2>/dev/null ;;
 	file:*) test -e "${1#file:}" ;;
+	rt:*)
+		dir=$(clang -print-resource-dir 2>/dev/null) &&
+			test -e "$dir/lib/linux/libclang_rt.${1#rt:}-$(uname -m).a"
+		;;
 	esac
 }
 

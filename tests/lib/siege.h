@@ -8,9 +8,8 @@
  * The victim is two processes of tenant "victim": one copies 64 KiB at a time, four in flight,
  * and verifies; one registers and unregisters memory once a millisecond.  The attackers are of tenant
  * "bad".  Windows with and without the attack follow each other, so that whatever else the host
- * does falls upon both; results are medians of the rounds.  A round in which a thread of the broker
- * waited long for a CPU without an attack is made again, some times: what
- * the host's other programs take is not the attackers' doing.
+ * does falls upon both, and the best round counts: others can only take away.  A round in which a
+ * thread of the broker waited long for a CPU without an attack is made again, some times.
  *
  * Owner: the test.  Thread: the main thread; attackers are processes.
  */
