@@ -8,6 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clock.h"
+
+#define SET_NS (130 * NSEC_PER_SEC) /* twice the longest policy_load, and some */
+
 static void print_params(const json_t *params)
 {
 	static const char *const head[] = { "PARAMETER", "VALUE", "DEFAULT",
@@ -126,6 +130,7 @@ bad:
 
 static int policy_set(const struct cli *cli)
 {
+	char err[1024];
 	json_t *params, *r;
 	int code;
 
@@ -135,9 +140,9 @@ static int policy_set(const struct cli *cli)
 	params = set_params(cli);
 	if (!params)
 		return CLI_USAGE;
-	code = cli_call(cli, "policy.set", params, &r);
+	code = cli_try(cli, "policy.set", params, SET_NS, &r, err, sizeof(err));
 	if (code)
-		return code;
+		return cli_fail(code, "%s", err);
 	if (cli->json)
 		code = cli_print_json(r);
 	else
