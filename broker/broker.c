@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -18,6 +19,8 @@
 #include "fault_fixup.h"
 #include "http.h"
 #include "replay.h"
+
+#define BUSY_NAP_NS 5000000
 
 /* ------------------------------------------------------------------- shutdown */
 
@@ -42,6 +45,16 @@ static void drain_done(struct mail *mail)
 	struct broker *b = mail->arg;
 	struct list *pos, *tmp;
 
+	for (unsigned int i = 0; i < b->n_nodes; i++) {
+		if (!b->mux[i].hung)
+			continue;
+		/* Regions and records must stay mapped until no device can write to them. */
+		fprintf(stderr,
+			"accelmuxd: node %d: a lost engine did not end what it has: leaving it "
+			"unanswered\n",
+			b->mux[i].node);
+		_exit(EXIT_FAILURE);
+	}
 	if (--b->draining)
 		return;
 	/* The mux threads still drive the devices: the replay's last batch can finish. */
@@ -59,6 +72,7 @@ static void stop_event(uv_async_t *async)
 	if (b->host.stopping)
 		return;
 	b->host.stopping = true;
+	notify_stopping();
 	server_stop(&b->server);
 	b->draining = b->n_nodes;
 	for (unsigned int i = 0; i < b->n_nodes; i++) {
@@ -90,14 +104,29 @@ void broker_stop(struct broker *b)
 
 /* -------------------------------------------------------------------- bring-up */
 
+/*
+ * Of a broker that was killed the kernel may still be closing the devices when its lock is free:
+ * with --wait that is waited for as well.  True: try once more.
+ */
+static bool open_again(struct broker *b, int ret)
+{
+	if (ret != -EBUSY || clock_ns() >= b->start_ns + b->cfg.wait_s * NSEC_PER_SEC)
+		return false;
+	clock_sleep_until(clock_ns() + BUSY_NAP_NS);
+	return true;
+}
+
 /* The module's end: the grant stands there before the kernel is told to read it. */
 static int kmod_open(struct broker *b, char *err, size_t errlen)
 {
 	const char *path = b->cfg.kernel + 7;
 	struct device *dev[AMUX_GRANT_DEVS];
 	unsigned int n = nodes_devices(b->nodes, b->n_nodes, dev, AMUX_GRANT_DEVS);
-	int ret = kmod_link_open(&b->kmod, path, dev, n, err, errlen);
+	int ret;
 
+	do
+		ret = kmod_link_open(&b->kmod, path, dev, n, err, errlen);
+	while (open_again(b, ret));
 	if (ret)
 		return ret;
 	b->grant_map = b->kmod.map;
@@ -204,6 +233,17 @@ static bool control_served(const char *path)
 	return served;
 }
 
+/* A connection needs two, a queue two: as many as we may have. */
+static void descriptors_raise(void)
+{
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) || rl.rlim_cur >= rl.rlim_max)
+		return;
+	rl.rlim_cur = rl.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &rl);
+}
+
 int broker_open(struct broker **out, const struct config *cfg, const char *path, char *err,
 		size_t errlen)
 {
@@ -215,24 +255,43 @@ int broker_open(struct broker **out, const struct config *cfg, const char *path,
 		return -ENOMEM;
 	b->cfg = *cfg;
 	b->start_ns = clock_ns();
-	b->policy = policy < 0 ? 0 : (unsigned int)policy;
-	memcpy(b->values, cfg->policy_values[b->policy], sizeof(b->values));
+	if (policy < 0)
+		policy = config_policy_index("partitioned"); /* until the plug-in is loaded */
+	b->policy = amux_policies[policy];
+	memcpy(b->values, cfg->policy_values[policy], sizeof(b->values));
 	snprintf(b->path, sizeof(b->path), "%s", path ? path : "");
 	list_init(&b->host.tenants);
 	list_init(&b->host.conns);
+	list_init(&b->plugins);
 	b->host.cfg = &b->cfg;
 	b->host.closed = broker_unwind;
 	b->host.pidfd = -1;
 	b->server.fd = b->server.lock_fd = -1;
 
-	uv_loop_init(&b->loop);
-	uv_async_init(&b->loop, &b->mail, mail_event);
-	uv_async_init(&b->loop, &b->stop, stop_event);
-	b->mail.data = b->stop.data = b;
 	mailbox_init(&b->outbox, mail_notify, b);
+	ret = uv_loop_init(&b->loop);
+	if (ret) {
+		snprintf(err, errlen, "event loop: %s", strerror(-ret));
+		mailbox_fini(&b->outbox);
+		free(b);
+		return ret;
+	}
+	ret = uv_async_init(&b->loop, &b->mail, mail_event);
+	if (!ret)
+		ret = uv_async_init(&b->loop, &b->stop, stop_event);
+	if (ret) {
+		snprintf(err, errlen, "event loop: %s", strerror(-ret));
+		goto err;
+	}
+	b->mail.data = b->stop.data = b;
 
 	ret = fixup_init();
 	if (ret)
+		goto err;
+	descriptors_raise();
+	ret = -ENOMEM;
+	b->host.closer = closer_start();
+	if (!b->host.closer)
 		goto err;
 	/* Clients hold this to learn of our death; a hang-up alone would not prove it. */
 	b->host.pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
@@ -246,7 +305,11 @@ int broker_open(struct broker **out, const struct config *cfg, const char *path,
 	ret = server_open(&b->server, &b->loop, &b->host, cfg->socket, err, errlen);
 	if (ret)
 		goto err;
-	ret = nodes_open(b->nodes, &b->n_nodes, &b->cfg, err, errlen);
+	while (open_again(b, ret = nodes_open(b->nodes, &b->n_nodes, &b->cfg, err, errlen))) {
+		nodes_close(b->nodes, b->n_nodes);
+		memset(b->nodes, 0, sizeof(b->nodes));
+		b->n_nodes = 0;
+	}
 	if (ret)
 		goto err;
 	ret = -ENOMEM;
@@ -260,6 +323,7 @@ int broker_open(struct broker **out, const struct config *cfg, const char *path,
 	ret = muxes_open(b, err, errlen);
 	if (ret)
 		goto err;
+	switch_init(b);
 	ret = watch_open(b, err, errlen);
 	if (ret)
 		goto err;
@@ -282,12 +346,17 @@ int broker_open(struct broker **out, const struct config *cfg, const char *path,
 	}
 	for (unsigned int i = 0; i < b->n_nodes && !ret; i++)
 		ret = mux_start(&b->mux[i]);
+	if (!ret)
+		notify_watch(&b->notify, &b->loop, b->mux, b->n_nodes);
 	if (!ret && b->replay)
 		ret = replay_start(b->replay);
 	if (ret) {
 		snprintf(err, errlen, "cannot start a thread: %s", strerror(-ret));
 		goto err;
 	}
+	ret = switch_start(b, err, errlen);
+	if (ret)
+		goto err;
 	*out = b;
 	return 0;
 
@@ -298,6 +367,7 @@ err:
 
 void broker_run(struct broker *b)
 {
+	notify_ready();
 	uv_run(&b->loop, UV_RUN_DEFAULT);
 }
 
@@ -306,12 +376,16 @@ static void signal_event(uv_signal_t *handle, int signum)
 	struct broker *b = handle->data;
 	char err[512];
 
-	if (signum != SIGHUP)
+	if (signum != SIGHUP) {
 		broker_stop(b);
-	else if (broker_reload(b, err, sizeof(err)))
+		return;
+	}
+	notify_reloading();
+	if (broker_reload(b, err, sizeof(err)))
 		fprintf(stderr, "accelmuxd: nothing reloaded: %s\n", err);
 	else
 		fprintf(stderr, "accelmuxd: reloaded %s\n", b->path);
+	notify_ready();
 }
 
 void broker_watch_signals(struct broker *b)
@@ -350,6 +424,7 @@ void broker_close(struct broker *b)
 		mux_close(&b->mux[i]);
 	while ((mail = mailbox_take(&b->outbox)))
 		mail->done(mail); /* changes that were asked for in the last moment */
+	switch_stop(b);
 	if (b->replay)
 		replay_close(b->replay);
 	dsa_watch_stop(b->watch);
@@ -365,6 +440,7 @@ void broker_close(struct broker *b)
 		uv_run(&b->loop, UV_RUN_DEFAULT);
 	server_close(&b->server);
 	tenants_free(&b->host.tenants);
+	closer_stop(b->host.closer);
 	mailbox_fini(&b->outbox);
 	if (b->host.pidfd >= 0)
 		close(b->host.pidfd);

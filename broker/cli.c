@@ -14,11 +14,21 @@ static const char help[] =
 	"\n"
 	"Commands:\n"
 	"  status                          the broker at a glance\n"
-	"  tenants                         who uses it, and how they fare\n"
-	"  devices                         engines and their work queues\n"
+	"  top [--interval 1s] [--sort bytes|wait|declined|queued|name] [--plain] [--count N]\n"
+	"                                  the same as it changes; q ends it\n"
+	"  tenants [list]                  who uses it, and how they fare\n"
+	"  tenants set NAME [weight=N] [reserve=RATE] [limit=RATE]\n"
+	"                                  change its share, until a restart or reload\n"
+	"  tenants evict NAME [--reason TEXT]\n"
+	"                                  cut off its connections\n"
+	"  devices [list]                  engines and their work queues\n"
+	"  devices drain DEVICE[/ENGINE] [--timeout 60s]\n"
+	"                                  no new work there; ends when nothing is in flight\n"
+	"  devices resume DEVICE[/ENGINE]  back into use\n"
 	"  policy list                     policies and their parameters\n"
 	"  policy get                      the one in use\n"
-	"  policy set NAME [KEY=VALUE...]  change it; what is not given is as configured\n"
+	"  policy set NAME [KEY=VALUE...]  change it; what is not given is as configured;\n"
+	"                                  NAME may be the path of a plug-in\n"
 	"  bench [--op copy|noop|fill|compare|crc32c] [--size 64K] [--depth 32] [--time 2s]\n"
 	"        [--name NAME] [--verify] [--engine-only]\n"
 	"                                  measure copies through the broker\n"
@@ -34,6 +44,8 @@ static const char help[] =
 	"  setup --undo [--devices ...] [--replace] [--save]\n"
 	"                                  back to how it was\n"
 	"  doctor                          what is missing or wrong, and what helps\n"
+	"  names commands|tenants|devices|policies|params POLICY\n"
+	"                                  words for shell completion, one a line\n"
 	"\n"
 	"Options:\n"
 	"  --socket CONTROL  the control socket; else $ACCELMUX_CONTROL, else the user's own\n"
@@ -47,12 +59,18 @@ static const struct {
 	const char *name;
 	int (*run)(const struct cli *cli);
 } commands[] = {
-	{ "status", cli_status }, { "tenants", cli_tenants }, { "devices", cli_devices },
-	{ "policy", cli_policy }, { "bench", cli_bench },     { "trace", cli_trace },
-	{ "setup", cli_setup },	  { "doctor", cli_doctor },
+	{ "status", cli_status },   { "top", cli_top },	      { "tenants", cli_tenants },
+	{ "devices", cli_devices }, { "policy", cli_policy }, { "bench", cli_bench },
+	{ "trace", cli_trace },	    { "setup", cli_setup },   { "doctor", cli_doctor },
+	{ "names", cli_names },
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+const char *cli_command_name(unsigned int i)
+{
+	return i < N_COMMANDS ? commands[i].name : NULL;
+}
 
 int cli_fail(int code, const char *fmt, ...)
 {
@@ -112,8 +130,8 @@ int main(int argc, char **argv)
 				code = commands[i].run(&cli);
 		if (code < 0)
 			code = cli_fail(CLI_USAGE,
-					"'%s': expected one of: status, tenants, devices, "
-					"policy, bench, trace, setup, doctor",
+					"'%s': expected one of: status, top, tenants, "
+					"devices, policy, bench, trace, setup, doctor, names",
 					cli.argv[0]);
 	}
 	/* Output that did not arrive (a full disk, a closed pipe) is no success. */

@@ -32,8 +32,9 @@ struct cli {
 /* cli.c: print "accelmux: ..." on standard error and return @code. */
 int cli_fail(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* cli_status.c, cli_policy.c, cli_bench.c, cli_trace.c, cli_setup.c, cli_doctor.c: the commands. */
+/* The commands, each in the file of its name. */
 int cli_status(const struct cli *cli);
+int cli_top(const struct cli *cli);
 int cli_tenants(const struct cli *cli);
 int cli_devices(const struct cli *cli);
 int cli_policy(const struct cli *cli);
@@ -41,10 +42,22 @@ int cli_bench(const struct cli *cli);
 int cli_trace(const struct cli *cli);
 int cli_setup(const struct cli *cli);
 int cli_doctor(const struct cli *cli);
+int cli_names(const struct cli *cli);
+
+/* cli.c: the name of the command with number @i; NULL: there are fewer. */
+const char *cli_command_name(unsigned int i);
 
 /* cli_rpc.c: call @method with @params (consumed; NULL: none).  CLI_OK and *@result, the
  * caller's to json_decref(). */
 int cli_call(const struct cli *cli, const char *method, json_t *params, json_t **result);
+
+/* cli_rpc.c: the same with a time-out, and with what went wrong in @err instead of a line on
+ * standard error. */
+int cli_try(const struct cli *cli, const char *method, json_t *params, uint64_t timeout_ns,
+	    json_t **result, char *err, size_t errlen);
+
+/* cli_rpc.c: the same for a command that takes no arguments, and has none. */
+int cli_call_plain(const struct cli *cli, const char *method, json_t **result);
 
 /* cli_rpc.c: the control socket to use, @len bytes of @buf at its service. */
 const char *cli_control(const struct cli *cli, char *buf, size_t len);
@@ -70,8 +83,19 @@ struct cli_table;
 struct cli_table *cli_table(const char *align);
 /* Add the next cell, copied; control characters become '?'. */
 void cli_cell(struct cli_table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Print and free. */
+/* Print, on standard output or @f, and free. */
 void cli_table_print(struct cli_table *t);
+void cli_table_print_to(struct cli_table *t, FILE *f);
+
+/* cli_cells.c: a ratio, "-" for NaN; p50 and p99 of a histogram, two cells; which part of the
+ * bytes went to the CPU; the non-zero ones of an object's counters. */
+void cli_cell_ratio(struct cli_table *t, double v);
+void cli_cell_quantiles(struct cli_table *t, const json_t *hist);
+void cli_cell_declined(struct cli_table *t, uint64_t engine, uint64_t cpu);
+void cli_cell_reasons(struct cli_table *t, json_t *reasons);
+
+/* cli_devices.c: a line for each device. */
+void cli_print_devices(const json_t *devices);
 
 /* cli_units.c: members of RPC results; 0, "" and NaN for what is not there or is null. */
 uint64_t cli_int(const json_t *object, const char *key);

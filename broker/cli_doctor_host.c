@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <linux/capability.h>
 #include <linux/idxd.h>
@@ -193,12 +194,22 @@ static void memory_read(struct doctor_host *h)
 
 /* ------------------------------------------------------------------- the devices */
 
+static void node_read(struct doctor_node *node, const char *path)
+{
+	struct stat st;
+
+	node->there = !stat(path, &st);
+	if (!node->there)
+		return;
+	node->mode = st.st_mode;
+	node->uid = st.st_uid;
+	node->gid = st.st_gid;
+}
+
 static void device_read(struct doctor_device *to, const struct idxd_device *dev)
 {
-	struct doctor_node *node;
 	const char *last;
 	char line[256];
-	struct stat st;
 
 	/* 256 bits as hexadecimal words, the lowest one last. */
 	line_of(line, sizeof(line), "/sys/bus/dsa/devices/%s/op_cap", dev->name);
@@ -207,14 +218,8 @@ static void device_read(struct doctor_device *to, const struct idxd_device *dev)
 	line_of(to->iommu_type, sizeof(to->iommu_type),
 		"/sys/bus/dsa/devices/%s/../iommu_group/type", dev->name);
 	for (unsigned int i = 0; i < dev->n_wqs; i++) {
-		node = &to->node[i];
 		snprintf(line, sizeof(line), "/dev/dsa/wq%u.%u", dev->id, dev->wq[i].id);
-		node->there = !stat(line, &st);
-		if (node->there) {
-			node->mode = st.st_mode;
-			node->uid = st.st_uid;
-			node->gid = st.st_gid;
-		}
+		node_read(&to->node[i], line);
 	}
 }
 
@@ -337,6 +342,27 @@ static void broker_read(const struct cli *cli, struct doctor_host *h)
 		close(fd);
 }
 
+static void service_read(struct doctor_host *h)
+{
+	static const char *const units[] = { "/etc/systemd/system", "/run/systemd/system",
+					     "/usr/local/lib/systemd/system",
+					     "/usr/lib/systemd/system", "/lib/systemd/system" };
+	char path[128];
+	struct stat st;
+
+	h->systemd = !access("/run/systemd/system", F_OK);
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		snprintf(path, sizeof(path), "%s/accelmuxd.service", units[i]);
+		h->unit |= !access(path, F_OK);
+	}
+	/* A link, which may point anywhere. */
+	h->unit_enabled =
+		!lstat("/etc/systemd/system/multi-user.target.wants/accelmuxd.service", &st);
+	h->group = getgrnam("accelmux") != NULL;
+	node_read(&h->control, "/run/accelmux/control.sock");
+	node_read(&h->session, "/run/accelmux/accelmux.sock");
+}
+
 void doctor_host_read(const struct cli *cli, struct doctor_host *h)
 {
 	memset(h, 0, sizeof(*h));
@@ -345,4 +371,5 @@ void doctor_host_read(const struct cli *cli, struct doctor_host *h)
 	devices_read(h);
 	module_read(h);
 	broker_read(cli, h);
+	service_read(h);
 }

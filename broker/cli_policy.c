@@ -4,7 +4,9 @@
  */
 #include "cli.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void print_params(const json_t *params)
 {
@@ -33,10 +35,15 @@ static void print_params(const json_t *params)
 
 static void print_policy(const json_t *r)
 {
-	const json_t *node;
+	const json_t *node, *plugin = json_object_get(r, "plugin");
 	size_t i;
 
 	printf("%s: %s\n", cli_string(r, "policy"), cli_string(r, "summary"));
+	if (json_is_object(plugin) && cli_int(plugin, "pid"))
+		printf("plug-in %s, process %llu\n", cli_string(plugin, "file"),
+		       (unsigned long long)cli_int(plugin, "pid"));
+	else if (json_is_object(plugin))
+		printf("plug-in %s, which has ended\n", cli_string(plugin, "file"));
 	json_array_foreach(json_object_get(r, "in_force"), i, node)
 	{
 		if (*cli_string(node, "reverted"))
@@ -61,11 +68,34 @@ static void print_policies(const json_t *policies)
 	}
 }
 
+/* A file is looked up from here, not from where the broker was started.  NULL: complained. */
+static const char *set_name(const char *name, char *buf, size_t len)
+{
+	size_t n = strlen(name);
+	char *cwd;
+	int rc;
+
+	if (*name == '/' || (!strchr(name, '/') && (n < 4 || strcmp(name + n - 3, ".so"))))
+		return name;
+	cwd = getcwd(NULL, 0);
+	rc = cwd ? snprintf(buf, len, "%s/%s", cwd, name) : -1;
+	free(cwd);
+	if (rc >= 0 && (size_t)rc < len)
+		return buf;
+	cli_fail(CLI_USAGE, "policy set: '%s': expected a path of at most %zu characters", name,
+		 len - 1);
+	return NULL;
+}
+
 /* {"name": NAME, "params": {KEY: VALUE, ...}} from the command line; NULL: complained. */
 static json_t *set_params(const struct cli *cli)
 {
 	json_t *params = json_object(), *all;
+	char path[1024];
+	const char *name = set_name(cli->argv[2], path, sizeof(path));
 
+	if (!name)
+		goto bad;
 	for (int i = 3; i < cli->argc; i++) {
 		const char *arg = cli->argv[i], *eq = strchr(arg, '=');
 		char key[64];
@@ -85,7 +115,7 @@ static json_t *set_params(const struct cli *cli)
 			goto bad;
 		}
 	}
-	all = json_pack("{s:s, s:o}", "name", cli->argv[2], "params", params);
+	all = json_pack("{s:s, s:o}", "name", name, "params", params);
 	if (!all)
 		cli_fail(CLI_USAGE, "policy set: '%s': expected valid UTF-8", cli->argv[2]);
 	return all;
@@ -100,7 +130,8 @@ static int policy_set(const struct cli *cli)
 	int code;
 
 	if (cli->argc < 3)
-		return cli_fail(CLI_USAGE, "policy set: expected NAME [KEY=VALUE...]");
+		return cli_fail(CLI_USAGE,
+				"policy set: expected NAME or FILE.so [KEY=VALUE...]");
 	params = set_params(cli);
 	if (!params)
 		return CLI_USAGE;

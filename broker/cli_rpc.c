@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -48,18 +49,33 @@ const char *cli_control(const struct cli *cli, char *buf, size_t len)
 	return own_socket(buf) ? buf : system_path;
 }
 
-static int connect_to(const char *path, int *out)
+/* One line in @err; returns @code. */
+static int say(char *err, size_t errlen, int code, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
+static int say(char *err, size_t errlen, int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(err, errlen, fmt, ap);
+	va_end(ap);
+	return code;
+}
+
+static int connect_to(const char *path, int *out, char *err, size_t errlen)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	int fd, rc;
 
 	if (strlen(path) >= sizeof(sun.sun_path))
-		return cli_fail(CLI_USAGE, "%s: expected a path of at most %zu characters",
-				path, sizeof(sun.sun_path) - 1);
+		return say(err, errlen, CLI_USAGE,
+			   "%s: expected a path of at most %zu characters", path,
+			   sizeof(sun.sun_path) - 1);
 	strcpy(sun.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return cli_fail(CLI_FAILED, "socket: %s", strerror(errno));
+		return say(err, errlen, CLI_FAILED, "socket: %s", strerror(errno));
 	if (!connect(fd, (struct sockaddr *)&sun, sizeof(sun))) {
 		*out = fd;
 		return CLI_OK;
@@ -67,9 +83,9 @@ static int connect_to(const char *path, int *out)
 	rc = errno;
 	close(fd);
 	if (rc == ENOENT || rc == ECONNREFUSED)
-		return cli_fail(CLI_NO_BROKER, "%s: no broker listens there (%s)", path,
-				strerror(rc));
-	return cli_fail(CLI_FAILED, "%s: cannot connect: %s", path, strerror(rc));
+		return say(err, errlen, CLI_NO_BROKER, "%s: no broker listens there (%s)", path,
+			   strerror(rc));
+	return say(err, errlen, CLI_FAILED, "%s: cannot connect: %s", path, strerror(rc));
 }
 
 static int send_all(int fd, const char *text, size_t len)
@@ -88,9 +104,9 @@ static int send_all(int fd, const char *text, size_t len)
 }
 
 /* Read up to a newline: a NUL-terminated line for the caller to free(), or NULL and errno. */
-static char *read_line(int fd)
+static char *read_line(int fd, uint64_t timeout_ns)
 {
-	uint64_t deadline = clock_ns() + ANSWER_NS, now;
+	uint64_t deadline = clock_ns() + timeout_ns, now;
 	size_t used = 0, size = 65536;
 	char *buf = malloc(size), *bigger;
 	struct pollfd p = { .fd = fd, .events = POLLIN };
@@ -131,7 +147,7 @@ static char *read_line(int fd)
 }
 
 /* Judge the answer; CLI_OK and a new reference in *@result. */
-static int unpack(const char *path, const char *line, json_t **result)
+static int unpack(const char *path, const char *line, json_t **result, char *err, size_t errlen)
 {
 	json_t *answer = json_loads(line, 0, NULL), *error;
 	int code;
@@ -140,12 +156,12 @@ static int unpack(const char *path, const char *line, json_t **result)
 	*result = json_incref(json_object_get(answer, "result"));
 	if (error) {
 		/* -32602: parameters; what the user typed, therefore. */
-		code = cli_fail(cli_int(error, "code") == (uint64_t)-32602 ? CLI_USAGE
-									   : CLI_FAILED,
-				"%s", cli_string(error, "message"));
+		code = say(err, errlen,
+			   cli_int(error, "code") == (uint64_t)-32602 ? CLI_USAGE : CLI_FAILED,
+			   "%s", cli_string(error, "message"));
 	} else if (!*result) {
-		code = cli_fail(CLI_FAILED, "%s: the answer is not one of an accelmux broker",
-				path);
+		code = say(err, errlen, CLI_FAILED,
+			   "%s: the answer is not one of an accelmux broker", path);
 	} else {
 		code = CLI_OK;
 	}
@@ -153,7 +169,8 @@ static int unpack(const char *path, const char *line, json_t **result)
 	return code;
 }
 
-int cli_call(const struct cli *cli, const char *method, json_t *params, json_t **result)
+int cli_try(const struct cli *cli, const char *method, json_t *params, uint64_t timeout_ns,
+	    json_t **result, char *err, size_t errlen)
 {
 	char buf[256], *text, *line;
 	const char *path = cli_control(cli, buf, sizeof(buf));
@@ -165,24 +182,40 @@ int cli_call(const struct cli *cli, const char *method, json_t *params, json_t *
 	text = request ? json_dumps(request, JSON_COMPACT) : NULL;
 	json_decref(request);
 	if (!text)
-		return cli_fail(CLI_USAGE, "%s: expected valid UTF-8", method);
-	code = connect_to(path, &fd);
+		return say(err, errlen, CLI_USAGE, "%s: expected valid UTF-8", method);
+	code = connect_to(path, &fd, err, errlen);
 	if (code)
 		goto free_text;
 	rc = send_all(fd, text, strlen(text));
 	if (!rc)
 		rc = send_all(fd, "\n", 1);
-	line = rc ? NULL : read_line(fd);
+	line = rc ? NULL : read_line(fd, timeout_ns);
 	if (line)
-		code = unpack(path, line, result);
+		code = unpack(path, line, result, err, errlen);
 	else
-		code = cli_fail(CLI_FAILED, "%s: no answer from the broker: %s", path,
-				strerror(rc ? -rc : errno));
+		code = say(err, errlen, CLI_FAILED, "%s: no answer from the broker: %s", path,
+			   strerror(rc ? -rc : errno));
 	free(line);
 	close(fd);
 free_text:
 	free(text);
 	return code;
+}
+
+int cli_call(const struct cli *cli, const char *method, json_t *params, json_t **result)
+{
+	char err[1024];
+	int code = cli_try(cli, method, params, ANSWER_NS, result, err, sizeof(err));
+
+	return code ? cli_fail(code, "%s", err) : code;
+}
+
+int cli_call_plain(const struct cli *cli, const char *method, json_t **result)
+{
+	if (cli->argc > 1)
+		return cli_fail(CLI_USAGE, "%s: '%s': expected no argument", cli->argv[0],
+				cli->argv[1]);
+	return cli_call(cli, method, NULL, result);
 }
 
 int cli_print_json(const json_t *result)

@@ -51,7 +51,7 @@ void cli_cell(struct cli_table *t, const char *fmt, ...)
 	t->cells[t->n++] = text;
 }
 
-void cli_table_print(struct cli_table *t)
+void cli_table_print_to(struct cli_table *t, FILE *f)
 {
 	int *width = need(calloc(t->columns, sizeof(*width)));
 	size_t last = t->columns - 1;
@@ -66,15 +66,20 @@ void cli_table_print(struct cli_table *t)
 		size_t c = i % t->columns;
 
 		if (t->align[c] == 'r')
-			printf("%*s", width[c], t->cells[i]);
+			fprintf(f, "%*s", width[c], t->cells[i]);
 		else if (c == last)
-			fputs(t->cells[i], stdout); /* no blanks at the end of a line */
+			fputs(t->cells[i], f); /* no blanks at the end of a line */
 		else
-			printf("%-*s", width[c], t->cells[i]);
-		fputs(c == last ? "\n" : "  ", stdout);
+			fprintf(f, "%-*s", width[c], t->cells[i]);
+		fputs(c == last ? "\n" : "  ", f);
 		free(t->cells[i]); /* cli_cell() */
 	}
 	free(width);
 	free(t->cells);
 	free(t); /* cli_table() */
+}
+
+void cli_table_print(struct cli_table *t)
+{
+	cli_table_print_to(t, stdout);
 }

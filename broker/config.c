@@ -21,7 +21,22 @@
 
 #define GIB (1ull << 30)
 
+#define SYSTEM_DIR "/run/accelmux"
+
 /* ------------------------------------------------------------------ defaults */
+
+static void set_paths(struct config *cfg, const char *dir)
+{
+	snprintf(cfg->socket, sizeof(cfg->socket), "%s/accelmux.sock", dir);
+	snprintf(cfg->control, sizeof(cfg->control), "%s/control.sock", dir);
+}
+
+void config_system(struct config *cfg)
+{
+	set_paths(cfg, SYSTEM_DIR);
+	cfg->clients = CONFIG_ALL;
+	cfg->system = true;
+}
 
 static void default_paths(struct config *cfg)
 {
@@ -31,22 +46,25 @@ static void default_paths(struct config *cfg)
 	int n = -1;
 
 	if (!uid)
-		n = snprintf(dir, sizeof(dir), "/run/accelmux");
+		n = snprintf(dir, sizeof(dir), SYSTEM_DIR);
 	else if (run && *run == '/')
 		n = snprintf(dir, sizeof(dir), "%s/accelmux", run);
 	/* A socket's path is short: one that does not fit is no directory to use. */
 	if (n < 0 || (size_t)n + sizeof("/accelmux.sock") > sizeof(dir))
 		snprintf(dir, sizeof(dir), "/tmp/accelmux-%u", uid);
-	snprintf(cfg->socket, sizeof(cfg->socket), "%s/accelmux.sock", dir);
-	snprintf(cfg->control, sizeof(cfg->control), "%s/control.sock", dir);
+	set_paths(cfg, dir);
 }
 
 void config_default(struct config *cfg)
 {
 	memset(cfg, 0, sizeof(*cfg));
 	default_paths(cfg);
+	cfg->clients = geteuid() ? CONFIG_OWNER : CONFIG_ALL;
 	strcpy(cfg->metrics_addr, "127.0.0.1:9437");
 	strcpy(cfg->policy, "dynamic");
+	plugin_file_dir(cfg->policy_dir, sizeof(cfg->policy_dir));
+	cfg->policy_patience = 250;
+	cfg->policy_load_ns = 5000000000ull;
 	strcpy(cfg->kernel, "none");
 	cfg->epoch_ns = 1000000;
 	cfg->spin_ns = 20000;
@@ -56,7 +74,16 @@ void config_default(struct config *cfg)
 	cfg->max_queues = 64;
 	cfg->max_entries = 32768;
 	cfg->max_region_bytes = 64 * GIB;
-	cfg->max_tenant_bytes = UINT64_MAX;
+	cfg->connect_rate = 500;
+	cfg->caps = (struct config_caps){
+		.connections = 512,
+		.regions = 8192,
+		.queues = 1024,
+		.region_bytes = 1024 * GIB,
+		.queue_bytes = GIB / 2,
+		.faults = 10000,
+		.requests = 2000,
+	};
 	cfg->devices = 1;
 	soft_config_default(&cfg->soft);
 	dsa_config_default(&cfg->dsa);
@@ -269,14 +296,19 @@ int config_override(struct config *cfg, const char *assignment, char *err, size_
 
 static int check_tenant(const struct config_tenant *t, char *err, size_t errlen)
 {
-	char reserve[32], limit[32];
-
 	if (!t->match_uid && !t->match_gid && !t->match_name && !t->cgroup[0])
 		return config_fail(
 			err, errlen,
 			"[tenant %s]: expected at least one of uid, gid, cgroup, name: "
 			"nobody is known by it",
 			t->name);
+	return config_tenant_judge(t, err, errlen);
+}
+
+int config_tenant_judge(const struct config_tenant *t, char *err, size_t errlen)
+{
+	char reserve[32], limit[32];
+
 	if (t->reserve_bps <= t->limit_bps)
 		return 0;
 	param_format(t->reserve_bps, AMUX_UNIT_BPS, reserve, sizeof(reserve));
@@ -287,7 +319,7 @@ static int check_tenant(const struct config_tenant *t, char *err, size_t errlen)
 
 int config_check(const struct config *cfg, char *err, size_t errlen)
 {
-	char why[256];
+	char why[512];
 	int rc;
 
 	if (!strcmp(cfg->socket, cfg->control))
@@ -315,6 +347,18 @@ int config_check(const struct config *cfg, char *err, size_t errlen)
 		return config_fail(err, errlen,
 				   "[broker] kernel = '%s' with engine = dsa: expected none or "
 				   "device:/dev/accelmux (the kernel WQs are the kernel's)",
+				   cfg->kernel);
+	if (cfg->policy[0] == '/') {
+		int fd = plugin_file_open(cfg->policy, why, sizeof(why));
+
+		if (fd < 0)
+			return config_fail(err, errlen, "[broker] policy: %s", why);
+		close(fd);
+	}
+	if (cfg->engine == CONFIG_FAULT && !strncmp(cfg->kernel, "replay:", 7))
+		return config_fail(err, errlen,
+				   "[broker] kernel = '%s' with engine = fault: expected none "
+				   "or device:/dev/accelmux (faults are for users' copies)",
 				   cfg->kernel);
 	for (unsigned int i = 0; i < CONFIG_POLICIES && amux_policies[i]; i++) {
 		rc = policy_check(amux_policies[i], cfg->policy_values[i], why, sizeof(why));

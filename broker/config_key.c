@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "config_policy.h"
 #include "config_value.h"
 
 #define GIB (1ull << 30)
@@ -38,8 +39,14 @@ struct key {
 static const struct key keys[] = {
 	{ "broker", "socket", KEY_PATH, FIELD(socket), false, 0, 0, 0 },
 	{ "broker", "control", KEY_PATH, FIELD(control), false, 0, 0, 0 },
+	{ "broker", "clients", KEY_OTHER, FIELD(clients), false, 0, 0, 0 },
 	{ "broker", "metrics", KEY_OTHER, FIELD(metrics_addr), false, 0, 0, 0 },
 	{ "broker", "policy", KEY_OTHER, FIELD(policy), true, 0, 0, 0 },
+	{ "broker", "policy_dir", KEY_PATH, FIELD(policy_dir), true, 0, 0, 0 },
+	{ "broker", "policy_patience", KEY_U32, FIELD(policy_patience), true, AMUX_UNIT_COUNT,
+	  3, 100000 },
+	{ "broker", "policy_load", KEY_U64, FIELD(policy_load_ns), true, AMUX_UNIT_NS, 10000000,
+	  60000000000 },
 	{ "broker", "engine", KEY_OTHER, FIELD(engine), false, 0, 0, 0 },
 	{ "broker", "kernel", KEY_OTHER, FIELD(kernel), false, 0, 0, 0 },
 	{ "broker", "replay_loop", KEY_BOOL, FIELD(replay_loop), false, 0, 0, 0 },
@@ -58,8 +65,22 @@ static const struct key keys[] = {
 	  32768 },
 	{ "broker", "max_region_size", KEY_U64, FIELD(max_region_bytes), true, AMUX_UNIT_BYTES,
 	  4096, 64 * TIB },
-	{ "broker", "max_tenant_memory", KEY_MAX, FIELD(max_tenant_bytes), true,
+	{ "broker", "connect_rate", KEY_MAX, FIELD(connect_rate), true, AMUX_UNIT_COUNT, 1,
+	  1000000 },
+	{ "broker", "max_tenant_connections", KEY_U32, FIELD(caps.connections), true,
+	  AMUX_UNIT_COUNT, 1, 65536 },
+	{ "broker", "max_tenant_regions", KEY_U32, FIELD(caps.regions), true, AMUX_UNIT_COUNT,
+	  1, 65536 },
+	{ "broker", "max_tenant_memory", KEY_MAX, FIELD(caps.region_bytes), true,
 	  AMUX_UNIT_BYTES, 4096, 64 * TIB },
+	{ "broker", "max_tenant_queues", KEY_U32, FIELD(caps.queues), true, AMUX_UNIT_COUNT, 1,
+	  65536 },
+	{ "broker", "max_tenant_queue_memory", KEY_MAX, FIELD(caps.queue_bytes), true,
+	  AMUX_UNIT_BYTES, 65536, TIB },
+	{ "broker", "max_tenant_faults", KEY_MAX, FIELD(caps.faults), true, AMUX_UNIT_COUNT, 1,
+	  1000000000 },
+	{ "broker", "max_tenant_requests", KEY_MAX, FIELD(caps.requests), true, AMUX_UNIT_COUNT,
+	  1, 1000000000 },
 	{ "soft", "devices", KEY_U32, FIELD(devices), false, AMUX_UNIT_COUNT, 1,
 	  AMUX_POLICY_DEVS },
 	{ "soft", "engines", KEY_U32, FIELD(soft.engines), false, AMUX_UNIT_COUNT, 1,
@@ -113,6 +134,20 @@ static const struct key tenant_keys[] = {
 	  1000000000000 },
 	{ "tenant", "limit", KEY_MAX, TENANT(limit_bps), true, AMUX_UNIT_BPS, 1000,
 	  1000000000000 },
+	{ "tenant", "max_connections", KEY_U32, TENANT(caps.connections), true, AMUX_UNIT_COUNT,
+	  1, 65536 },
+	{ "tenant", "max_regions", KEY_U32, TENANT(caps.regions), true, AMUX_UNIT_COUNT, 1,
+	  65536 },
+	{ "tenant", "max_memory", KEY_MAX, TENANT(caps.region_bytes), true, AMUX_UNIT_BYTES,
+	  4096, 64 * TIB },
+	{ "tenant", "max_queues", KEY_U32, TENANT(caps.queues), true, AMUX_UNIT_COUNT, 1,
+	  65536 },
+	{ "tenant", "max_queue_memory", KEY_MAX, TENANT(caps.queue_bytes), true,
+	  AMUX_UNIT_BYTES, 65536, TIB },
+	{ "tenant", "max_faults", KEY_MAX, TENANT(caps.faults), true, AMUX_UNIT_COUNT, 1,
+	  1000000000 },
+	{ "tenant", "max_requests", KEY_MAX, TENANT(caps.requests), true, AMUX_UNIT_COUNT, 1,
+	  1000000000 },
 };
 
 #define N_TENANT_KEYS (sizeof(tenant_keys) / sizeof(tenant_keys[0]))
@@ -202,29 +237,21 @@ static int set_kernel(struct config *cfg, const char *value, const char *dir, ch
 	return 0;
 }
 
-int config_policy_index(const char *name)
+static int set_policy(struct config *cfg, const char *value, const char *dir, char *err,
+		      size_t errlen)
 {
-	for (int i = 0; i < CONFIG_POLICIES && amux_policies[i]; i++)
-		if (!strcmp(amux_policies[i]->name, name))
-			return i;
-	return -ENOENT;
-}
+	char path[PLUGIN_PATH_LEN], why[400];
+	int i = config_policy_find(cfg, value, dir, path, sizeof(path), why, sizeof(why));
 
-static int set_policy(struct config *cfg, const char *value, char *err, size_t errlen)
-{
-	char known[160] = "";
-	size_t n = 0;
-
-	if (config_policy_index(value) >= 0)
-		return config_value_string(value, cfg->policy, sizeof(cfg->policy), "a policy",
-					   err, errlen);
-	for (unsigned int i = 0; i < CONFIG_POLICIES && amux_policies[i]; i++) {
-		n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s", i ? ", " : "",
-				      amux_policies[i]->name);
-		if (n >= sizeof(known))
-			break;
-	}
-	return config_fail(err, errlen, "'%s': expected one of: %s", value, known);
+	if (i < 0)
+		return config_fail(err, errlen, "'%s': %s", value, why);
+	if (i != CONFIG_PLUGIN)
+		snprintf(path, sizeof(path), "%s", value);
+	/* Parameters are those of the file that was named before. */
+	if (strcmp(path, cfg->policy))
+		cfg->n_plugin_settings = 0;
+	return config_value_string(path, cfg->policy, sizeof(cfg->policy), "a policy", err,
+				   errlen);
 }
 
 static int set_metrics(struct config *cfg, const char *value, char *err, size_t errlen)
@@ -246,20 +273,38 @@ static int set_metrics(struct config *cfg, const char *value, char *err, size_t 
 				   "an address", err, errlen);
 }
 
+static int set_engine(struct config *cfg, const char *value, char *err, size_t errlen)
+{
+	static const char *const engines[] = { "soft", "dsa", "fault:SPEC" };
+	char why[400];
+	int rc;
+
+	memset(&cfg->fault, 0, sizeof(cfg->fault));
+	if (strncmp(value, "fault:", 6))
+		return config_value_choice(!strcmp(value, engines[2]) ? "" : value, engines, 3,
+					   &cfg->engine, err, errlen);
+	cfg->engine = CONFIG_FAULT;
+	rc = fault_spec_parse(&cfg->fault, value + 6, why, sizeof(why));
+	return rc ? config_fail(err, errlen, "'%s': %s", value, why) : 0;
+}
+
 static int key_other(const struct key *k, struct config *cfg, const char *value,
 		     const char *dir, char *err, size_t errlen)
 {
-	static const char *const engines[] = { "soft", "dsa" };
+	static const char *const clients[] = { "owner", "group", "all" };
 
+	if (!strcmp(k->name, "clients"))
+		return config_value_choice(value, clients, CONFIG_ALL + 1, &cfg->clients, err,
+					   errlen);
 	if (!strcmp(k->name, "engine"))
-		return config_value_choice(value, engines, 2, &cfg->engine, err, errlen);
+		return set_engine(cfg, value, err, errlen);
 	if (!strcmp(k->name, "submit"))
 		return config_value_choice(value, dsa_submit_names, DSA_WRITE + 1,
 					   &cfg->dsa.submit, err, errlen);
 	if (!strcmp(k->name, "kernel"))
 		return set_kernel(cfg, value, dir, err, errlen);
 	if (!strcmp(k->name, "policy"))
-		return set_policy(cfg, value, err, errlen);
+		return set_policy(cfg, value, dir, err, errlen);
 	return set_metrics(cfg, value, err, errlen);
 }
 
@@ -346,13 +391,13 @@ int config_section_enter(struct config *cfg, const char *section, char *err, siz
 	if (!strncmp(section, "tenant ", 7))
 		return tenant_get(cfg, section + 7, err, errlen) ? 0 : -EINVAL;
 	if (!strncmp(section, "policy ", 7)) {
-		if (config_policy_index(section + 7) >= 0)
+		if (config_policy_index(section + 7) >= 0 || config_is_plugin(cfg, section + 7))
 			return 0;
-		/* The same words as for an unknown policy anywhere else. */
-		char why[256];
-
-		set_policy(cfg, section + 7, why, sizeof(why));
-		return config_fail(err, errlen, "[%s]: %s", section, why);
+		return config_fail(err, errlen,
+				   "[%s]: expected [policy NAME], where NAME is a built-in "
+				   "policy, or that of NAME.so which [broker] policy named "
+				   "before",
+				   section);
 	}
 	return config_fail(
 		err, errlen,
@@ -377,6 +422,10 @@ int config_key_set(struct config *cfg, const char *section, const char *name, co
 	if (!strncmp(section, "policy ", 7)) {
 		int i = config_policy_index(section + 7);
 
+		if (i < 0) {
+			rc = config_plugin_set(cfg, name, value, why, sizeof(why));
+			return rc ? config_fail(err, errlen, "[%s] %s", section, why) : 0;
+		}
 		rc = policy_set_param(amux_policies[i], cfg->policy_values[i], name, value, why,
 				      sizeof(why));
 		return rc ? config_fail(err, errlen, "%s", why) : 0;
@@ -408,6 +457,20 @@ int config_key_set(struct config *cfg, const char *section, const char *name, co
 	return 0;
 }
 
+int config_tenant_set(struct config_tenant *t, const char *key, const char *value, char *err,
+		      size_t errlen)
+{
+	const struct key *k = find_key(tenant_keys, N_TENANT_KEYS, "tenant", key);
+	char why[512];
+	int rc;
+
+	if (!k || !k->reload)
+		return config_fail(err, errlen, "[tenant %s] %s: not a key that can change",
+				   t->name, key);
+	rc = key_plain(k, t, value, why, sizeof(why));
+	return rc ? config_fail(err, errlen, "[tenant %s] %s = %s", t->name, key, why) : 0;
+}
+
 /* -------------------------------------------------------------------- reload */
 
 static int same_keys(const struct key *table, size_t n, const void *a, const void *b,
@@ -432,6 +495,8 @@ int config_reloadable(const struct config *a, const struct config *b, char *err,
 	rc = same_keys(keys, N_KEYS, a, b, NULL, err, errlen);
 	if (rc)
 		return rc;
+	if (memcmp(&a->fault, &b->fault, sizeof(a->fault)))
+		return config_fail(err, errlen, "[broker] engine: a change needs a restart");
 	for (unsigned int i = 0; i < a->n_tenants || i < b->n_tenants; i++) {
 		const struct config_tenant *x = &a->tenants[i], *y = &b->tenants[i];
 

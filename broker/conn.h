@@ -5,6 +5,9 @@
  *	  HELLO ──WELCOME──> READY ──┬─ hang-up, death, ABI broken, evicted ──> CLOSING ──> freed
  *	    └─ bad HELLO, 5 s ───────┘      (MAIL_SESSION_REMOVE, handles)
  *
+ * In READY its socket is left alone for a while when its tenant asks for more than its
+ * max_tenant_requests: what it has sent waits, and so does whoever waits for the answer.
+ *
  * In CLOSING the session is the mux thread's until nothing of it is in flight; only then are
  * its regions unmapped and its queues freed.
  *
@@ -15,6 +18,8 @@
 
 #include <uv.h>
 
+#include "closer.h"
+#include "gate.h"
 #include "mux.h"
 #include "tenant.h"
 
@@ -27,8 +32,11 @@ struct conn_host {
 	struct list tenants;
 	struct mux *mux; /* array, by node index */
 	unsigned int n_mux;
-	uint64_t rejected; /* messages and connections refused */
-	int pidfd;	   /* the broker's own, passed to clients */
+	uint64_t rejected;		/* messages and connections refused */
+	struct refusal_counts refusals; /* the same by reason, and who was cut off */
+	struct gate gate;
+	struct closer *closer;
+	int pidfd; /* the broker's own, passed to clients */
 	struct list conns;
 	unsigned int n_conns;
 	bool stopping;
@@ -49,10 +57,11 @@ struct conn {
 	enum conn_state state;
 	struct session session;
 	uv_poll_t sock, death; /* the socket; the client's pidfd */
-	uv_timer_t hello;
+	uv_timer_t timer;      /* HELLO: its deadline; READY: when its socket is read again */
 	int fd, pidfd;
 	unsigned int handles; /* uv handles still open */
 	bool removed;	      /* the mux has let go of the session */
+	bool silent;	      /* counted by the gate */
 	pid_t pid;
 	uid_t uid;
 	gid_t gid;
@@ -71,7 +80,13 @@ struct conn {
 /* Serve @fd, just accepted.  Takes the fd whatever happens. */
 void conn_open(struct conn_host *host, uv_loop_t *loop, int fd);
 
-/* Cut a client off; @why (may be NULL) is logged.  Idempotent. */
+/* End a connection; @why (may be NULL) is logged, unless there is too much of that.  Idempotent. */
 void conn_close(struct conn *c, const char *why);
+
+/* The same for what its client did, which is counted. */
+void conn_cut(struct conn *c, enum cutoff cut, const char *why);
+
+/* Count a refusal for whom it concerns; @t may be NULL. */
+void host_refused(struct conn_host *host, struct tenant *t, enum refusal reason);
 
 #endif /* BROKER_CONN_H */

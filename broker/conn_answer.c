@@ -32,22 +32,40 @@ void conn_send(struct conn *c, const void *msg, uint32_t len, const int *fds,
 	}
 	/* A client that does not read its answers is not waited for. */
 	if (sendmsg(c->fd, &mh, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)len)
-		conn_close(c, errno == EPIPE ? NULL : "does not read its answers");
+		errno == EPIPE ? conn_close(c, NULL)
+			       : conn_cut(c, CUT_UNREAD, "does not read its answers");
 }
 
-void conn_error(struct conn *c, uint64_t cookie, int error, const char *fmt, ...)
+static void error_send(struct conn *c, enum refusal reason, uint64_t cookie, int error,
+		       const char *fmt, va_list ap)
 {
 	struct amux_msg_error m = {
 		.hdr = { AMUX_MSG_ERROR, sizeof(m), cookie },
 		.error = error,
 	};
+
+	vsnprintf(m.text, sizeof(m.text), fmt, ap);
+	host_refused(c->host, c->tenant, reason);
+	conn_send(c, &m, sizeof(m), NULL, 0);
+}
+
+void conn_error(struct conn *c, uint64_t cookie, int error, const char *fmt, ...)
+{
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(m.text, sizeof(m.text), fmt, ap);
+	error_send(c, REFUSED_INVALID, cookie, error, fmt, ap);
 	va_end(ap);
-	c->host->rejected++;
-	conn_send(c, &m, sizeof(m), NULL, 0);
+}
+
+void conn_refuse(struct conn *c, enum refusal reason, uint64_t cookie, int error,
+		 const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	error_send(c, reason, cookie, error, fmt, ap);
+	va_end(ap);
 }
 
 void conn_done(struct conn *c, uint64_t cookie)

@@ -13,9 +13,13 @@
 void conn_send(struct conn *c, const void *msg, uint32_t len, const int *fds,
 	       unsigned int n_fds);
 
-/* ERROR, and the request counts as refused. */
+/* ERROR: it is not as the ABI wants it. */
 void conn_error(struct conn *c, uint64_t cookie, int error, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+
+/* ERROR for another reason. */
+void conn_refuse(struct conn *c, enum refusal reason, uint64_t cookie, int error,
+		 const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
 void conn_done(struct conn *c, uint64_t cookie);
 

@@ -11,13 +11,6 @@
 
 #include "conn_answer.h"
 
-/* A queue as the connection knows it, between MAIL_QUEUE_ADD and MAIL_QUEUE_REMOVE. */
-struct conn_queue {
-	struct list link;
-	struct queue *queue;
-	bool removing;
-};
-
 /* A request that waits for the mux thread. */
 struct conn_op {
 	struct mail mail;
@@ -29,31 +22,47 @@ struct conn_op {
 	int ring_fd; /* QUEUE_ADD: to be passed and closed */
 };
 
+/* A queue as the connection knows it, between MAIL_QUEUE_ADD and MAIL_QUEUE_REMOVE. */
+struct conn_queue {
+	struct list link;
+	struct queue *queue;
+	uint64_t bytes; /* of the broker's memory, charged to the tenant */
+	bool removing;
+	struct conn_op removal; /* made with the queue: to destroy one takes no memory */
+};
+
 /* ------------------------------------------------------------------- operations */
 
 static void op_done(struct mail *mail);
 
-static struct conn_op *op_new(struct conn *c, enum mail_type type, uint64_t cookie)
+static void op_init(struct conn_op *op, struct conn *c, enum mail_type type, uint64_t cookie)
 {
-	struct conn_op *op;
-
-	if (c->ops >= CONN_OPS_MAX) {
-		conn_error(c, cookie, -EAGAIN,
-			   "%u requests are unanswered: expected at most %u", c->ops,
-			   CONN_OPS_MAX);
-		return NULL;
-	}
-	op = calloc(1, sizeof(*op));
-	if (!op) {
-		conn_error(c, cookie, -ENOMEM, "the broker is out of memory");
-		return NULL;
-	}
+	memset(op, 0, sizeof(*op));
 	op->mail.type = type;
 	op->mail.session = &c->session;
 	op->mail.done = op_done;
 	op->conn = c;
 	op->cookie = cookie;
 	op->ring_fd = -1;
+}
+
+static struct conn_op *op_new(struct conn *c, enum mail_type type, uint64_t cookie)
+{
+	struct conn_op *op;
+
+	if (c->ops >= CONN_OPS_MAX) {
+		conn_refuse(c, REFUSED_REQUESTS, cookie, -EAGAIN,
+			    "%u requests are unanswered: expected at most %u", c->ops,
+			    CONN_OPS_MAX);
+		return NULL;
+	}
+	op = calloc(1, sizeof(*op));
+	if (!op) {
+		conn_refuse(c, REFUSED_RESOURCES, cookie, -ENOMEM,
+			    "the broker is out of memory");
+		return NULL;
+	}
+	op_init(op, c, type, cookie);
 	return op;
 }
 
@@ -71,7 +80,7 @@ static void region_drop(struct conn *c, struct region *r)
 	c->n_regions--;
 	c->tenant->regions--;
 	c->tenant->region_bytes -= r->mapped;
-	region_unmap(r);
+	region_unmap(r, c->host->closer);
 }
 
 static void queue_drop(struct conn *c, struct conn_queue *cq)
@@ -79,6 +88,7 @@ static void queue_drop(struct conn *c, struct conn_queue *cq)
 	list_del(&cq->link);
 	c->n_queues--;
 	c->tenant->queues--;
+	c->tenant->queue_bytes -= cq->bytes;
 	queue_free(cq->queue);
 	free(cq);
 }
@@ -113,6 +123,7 @@ static void op_done(struct mail *mail)
 {
 	struct conn_op *op = container_of(mail, struct conn_op, mail);
 	struct conn *c = op->conn;
+	uint64_t cookie;
 
 	c->ops--;
 	switch (mail->type) {
@@ -127,9 +138,10 @@ static void op_done(struct mail *mail)
 		conn_done(c, op->cookie);
 		break;
 	case MAIL_QUEUE_REMOVE:
-		queue_drop(c, op->cq);
-		conn_done(c, op->cookie);
-		break;
+		cookie = op->cookie;
+		queue_drop(c, op->cq); /* and @op with it */
+		conn_done(c, cookie);
+		return;
 	default:
 		break;
 	}
@@ -143,6 +155,7 @@ static void op_done(struct mail *mail)
 void conn_register(struct conn *c, const struct amux_msg_register *m, int fd)
 {
 	const struct config *cfg = c->host->cfg;
+	const struct config_caps *caps = &c->tenant->caps;
 	char err[AMUX_TEXT_LEN] = "out of memory";
 	struct conn_op *op;
 	struct region *r;
@@ -156,29 +169,36 @@ void conn_register(struct conn *c, const struct amux_msg_register *m, int fd)
 		return;
 	}
 	if (m->size > cfg->max_region_bytes) {
-		conn_error(c, m->hdr.cookie, -EFBIG,
-			   "REGISTER: size = %llu: expected at most %llu (max_region_size)",
-			   (unsigned long long)m->size,
-			   (unsigned long long)cfg->max_region_bytes);
+		conn_refuse(c, REFUSED_MEMORY, m->hdr.cookie, -EFBIG,
+			    "REGISTER: size = %llu: expected at most %llu (max_region_size)",
+			    (unsigned long long)m->size,
+			    (unsigned long long)cfg->max_region_bytes);
 		return;
 	}
-	if (m->size > cfg->max_tenant_bytes ||
-	    c->tenant->region_bytes > cfg->max_tenant_bytes - m->size) {
-		conn_error(
-			c, m->hdr.cookie, -ENOSPC,
+	if (m->size > caps->region_bytes ||
+	    c->tenant->region_bytes > caps->region_bytes - m->size) {
+		conn_refuse(
+			c, REFUSED_MEMORY, m->hdr.cookie, -ENOSPC,
 			"REGISTER: size = %llu: tenant %s has %llu of %llu (max_tenant_memory)",
 			(unsigned long long)m->size, c->tenant->name,
 			(unsigned long long)c->tenant->region_bytes,
-			(unsigned long long)cfg->max_tenant_bytes);
+			(unsigned long long)caps->region_bytes);
+		return;
+	}
+	if (c->tenant->regions >= caps->regions) {
+		conn_refuse(c, REFUSED_REGIONS, m->hdr.cookie, -ENOSPC,
+			    "REGISTER: tenant %s has %u regions: expected at most %u "
+			    "(max_tenant_regions)",
+			    c->tenant->name, c->tenant->regions, caps->regions);
 		return;
 	}
 	for (slot = 0; slot < c->max_regions && c->regions[slot].region; slot++)
 		;
 	if (slot == c->max_regions) {
-		conn_error(c, m->hdr.cookie, -ENOSPC,
-			   "REGISTER: %u regions are registered: expected at most that many "
-			   "(max_regions)",
-			   c->n_regions);
+		conn_refuse(c, REFUSED_REGIONS, m->hdr.cookie, -ENOSPC,
+			    "REGISTER: %u regions are registered: expected at most that many "
+			    "(max_regions)",
+			    c->n_regions);
 		return;
 	}
 	ret = region_map(&r, fd, m->size, m->flags & AMUX_REGION_READONLY, err, sizeof(err));
@@ -189,23 +209,21 @@ void conn_register(struct conn *c, const struct amux_msg_register *m, int fd)
 	/* A region is the whole file: a sparse one of terabytes would eat up our address space.
 	 */
 	if (r->mapped > cfg->max_region_bytes ||
-	    r->mapped > cfg->max_tenant_bytes - c->tenant->region_bytes) {
-		conn_error(
-			c, m->hdr.cookie, -ENOSPC,
-			"REGISTER: the memfd has %llu bytes: expected at most %llu "
-			"(max_region_size) "
-			"and %llu (max_tenant_memory)",
-			(unsigned long long)r->mapped,
-			(unsigned long long)cfg->max_region_bytes,
-			(unsigned long long)(cfg->max_tenant_bytes - c->tenant->region_bytes));
-		region_unmap(r);
+	    r->mapped > caps->region_bytes - c->tenant->region_bytes) {
+		conn_refuse(c, REFUSED_MEMORY, m->hdr.cookie, -ENOSPC,
+			    "REGISTER: the memfd has %llu bytes: expected at most %llu "
+			    "(max_region_size) and %llu (max_tenant_memory)",
+			    (unsigned long long)r->mapped,
+			    (unsigned long long)cfg->max_region_bytes,
+			    (unsigned long long)(caps->region_bytes - c->tenant->region_bytes));
+		region_unmap(r, c->host->closer);
 		return;
 	}
 	if (cfg->engine == CONFIG_DSA && cfg->dsa.prefault)
 		region_prefault(r, fd);
 	op = op_new(c, MAIL_REGION_ADD, m->hdr.cookie);
 	if (!op) {
-		region_unmap(r);
+		region_unmap(r, c->host->closer);
 		return;
 	}
 	/* a serial above the slot: a stale id never names a newer region */
@@ -252,8 +270,10 @@ static bool entries_ok(uint32_t n, uint32_t min, uint32_t max)
 void conn_queue_create(struct conn *c, const struct amux_msg_queue_create *m)
 {
 	const struct config *cfg = c->host->cfg;
+	struct tenant *t = c->tenant;
 	struct conn_queue *cq;
 	struct conn_op *op;
+	uint64_t bytes;
 	int ret, ring_fd;
 
 	if (!entries_ok(m->sq_entries, 2, cfg->max_entries)) {
@@ -277,22 +297,47 @@ void conn_queue_create(struct conn *c, const struct amux_msg_queue_create *m)
 		return;
 	}
 	if (c->n_queues >= cfg->max_queues) {
-		conn_error(c, m->hdr.cookie, -ENOSPC,
-			   "QUEUE_CREATE: %u queues are open: expected at most that many "
-			   "(max_queues)",
-			   c->n_queues);
+		conn_refuse(c, REFUSED_QUEUES, m->hdr.cookie, -ENOSPC,
+			    "QUEUE_CREATE: %u queues are open: expected at most that many "
+			    "(max_queues)",
+			    c->n_queues);
+		return;
+	}
+	if (t->queues >= t->caps.queues) {
+		conn_refuse(c, REFUSED_QUEUES, m->hdr.cookie, -ENOSPC,
+			    "QUEUE_CREATE: tenant %s has %u queues: expected at most %u "
+			    "(max_tenant_queues)",
+			    t->name, t->queues, t->caps.queues);
+		return;
+	}
+	bytes = queue_bytes(m->sq_entries, m->cq_entries);
+	if (bytes > t->caps.queue_bytes || t->queue_bytes > t->caps.queue_bytes - bytes) {
+		conn_refuse(c, REFUSED_QUEUE_MEMORY, m->hdr.cookie, -ENOSPC,
+			    "QUEUE_CREATE: sq_entries = %u, cq_entries = %u take %llu bytes: "
+			    "tenant %s has %llu of %llu (max_tenant_queue_memory)",
+			    m->sq_entries, m->cq_entries, (unsigned long long)bytes, t->name,
+			    (unsigned long long)t->queue_bytes,
+			    (unsigned long long)t->caps.queue_bytes);
 		return;
 	}
 	cq = calloc(1, sizeof(*cq));
 	if (!cq) {
-		conn_error(c, m->hdr.cookie, -ENOMEM, "the broker is out of memory");
+		conn_refuse(c, REFUSED_RESOURCES, m->hdr.cookie, -ENOMEM,
+			    "the broker is out of memory");
 		return;
 	}
 	ret = queue_create(&cq->queue, ++c->queue_serial, m->sq_entries, m->cq_entries,
 			   &ring_fd);
+	if (!ret) {
+		ret = mux_watch(c->mux, cq->queue);
+		if (ret) {
+			close(ring_fd);
+			queue_free(cq->queue);
+		}
+	}
 	if (ret) {
-		conn_error(c, m->hdr.cookie, ret, "QUEUE_CREATE: sq_entries = %u: %s",
-			   m->sq_entries, strerror(-ret));
+		conn_refuse(c, REFUSED_RESOURCES, m->hdr.cookie, ret,
+			    "QUEUE_CREATE: sq_entries = %u: %s", m->sq_entries, strerror(-ret));
 		free(cq);
 		return;
 	}
@@ -303,10 +348,12 @@ void conn_queue_create(struct conn *c, const struct amux_msg_queue_create *m)
 		free(cq);
 		return;
 	}
-	cq->queue->flow.tenant = &c->tenant->node[c->node_index];
+	cq->queue->flow.tenant = &t->node[c->node_index];
 	list_add_tail(&c->queues, &cq->link);
 	c->n_queues++;
-	c->tenant->queues++;
+	cq->bytes = bytes;
+	t->queues++;
+	t->queue_bytes += bytes;
 	op->cq = cq;
 	op->ring_fd = ring_fd;
 	op->mail.arg = cq->queue;
@@ -331,9 +378,8 @@ void conn_queue_destroy(struct conn *c, const struct amux_msg_queue_destroy *m)
 			   m->queue, m->rsvd);
 		return;
 	}
-	op = op_new(c, MAIL_QUEUE_REMOVE, m->hdr.cookie);
-	if (!op)
-		return;
+	op = &cq->removal;
+	op_init(op, c, MAIL_QUEUE_REMOVE, m->hdr.cookie);
 	cq->removing = true;
 	op->cq = cq;
 	op->mail.arg = cq->queue;

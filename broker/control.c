@@ -32,6 +32,7 @@ struct client {
 	uint64_t active; /* control->activity when it last sent or took something */
 	char *answer;	 /* being written, or NULL */
 	bool last;	 /* close once the answer is out */
+	struct rpc_later later; /* an answer that is being waited for */
 	size_t used;
 	char in[RPC_REQUEST_MAX + 1];
 };
@@ -75,6 +76,7 @@ static void close_client(struct client *cl)
 	if (cl->state != SLOT_OPEN)
 		return;
 	cl->state = SLOT_CLOSING;
+	rpc_forget(&cl->later);
 	uv_close((uv_handle_t *)&cl->pipe, on_closed);
 }
 
@@ -115,12 +117,16 @@ static bool answer_lines(struct client *cl, bool eof)
 		}
 		if (!end && !eof)
 			return true;
-		answer = len ? rpc_answer(cl->control->broker, cl->in, len) : NULL;
+		answer = len ? rpc_answer(cl->control->broker, cl->in, len, &cl->later) : NULL;
 		eaten = end ? len + 1 : len;
 		cl->used -= eaten;
 		memmove(cl->in, cl->in + eaten, cl->used);
+		cl->last = eof && !cl->used;
+		if (cl->later.pending) {
+			uv_read_stop((uv_stream_t *)&cl->pipe);
+			return false;
+		}
 		if (answer) {
-			cl->last = eof && !cl->used;
 			send_answer(cl, answer);
 			return false;
 		}
@@ -155,6 +161,27 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		close_client(cl);
 }
 
+/* Go on with what was read meanwhile, and read more. */
+static void client_resume(struct client *cl)
+{
+	if (answer_lines(cl, false) &&
+	    uv_read_start((uv_stream_t *)&cl->pipe, on_alloc, on_read))
+		close_client(cl);
+}
+
+static void on_later(struct rpc_later *later, char *line)
+{
+	struct client *cl = container_of(later, struct client, later);
+
+	cl->active = ++cl->control->activity;
+	if (line)
+		send_answer(cl, line);
+	else if (cl->last)
+		close_client(cl);
+	else
+		client_resume(cl);
+}
+
 static void on_written(uv_write_t *req, int status)
 {
 	struct client *cl = container_of(req, struct client, write);
@@ -168,9 +195,7 @@ static void on_written(uv_write_t *req, int status)
 		close_client(cl);
 		return;
 	}
-	if (answer_lines(cl, false) &&
-	    uv_read_start((uv_stream_t *)&cl->pipe, on_alloc, on_read))
-		close_client(cl);
+	client_resume(cl);
 }
 
 /* --------------------------------------------------------------- connections */
@@ -186,6 +211,7 @@ static void accept_client(struct control *c, struct client *cl)
 	cl->active = ++c->activity;
 	cl->used = 0;
 	cl->last = false;
+	cl->later.done = on_later;
 	if (uv_accept((uv_stream_t *)&c->listener, (uv_stream_t *)&cl->pipe) ||
 	    uv_read_start((uv_stream_t *)&cl->pipe, on_alloc, on_read))
 		close_client(cl);

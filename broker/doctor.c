@@ -435,6 +435,51 @@ static void check_broker(const struct doctor_host *h, struct doctor_report *r)
 		     "start accelmuxd (systemctl start accelmuxd)");
 }
 
+/* The host's broker as a service: a user's own needs neither unit nor group. */
+static void check_service(const struct doctor_host *h, struct doctor_report *r)
+{
+	if (!h->systemd)
+		return;
+	if (!h->unit)
+		cure(found(r, DOCTOR_WARN, "service",
+			   "accelmuxd.service is not installed: no broker is started at boot"),
+		     "make install, then systemctl enable --now accelmuxd");
+	else if (!h->group)
+		cure(found(r, DOCTOR_BAD, "service",
+			   "there is no group accelmux: accelmuxd.service cannot run as it"),
+		     "systemd-sysusers, and systemd-tmpfiles --create");
+	else if (!h->unit_enabled)
+		cure(found(r, DOCTOR_WARN, "service",
+			   "accelmuxd.service is installed, but not started at boot"),
+		     "systemctl enable accelmuxd");
+	else
+		found(r, DOCTOR_OK, "service", "accelmuxd.service is started at boot");
+}
+
+static void check_sockets(const struct doctor_host *h, struct doctor_report *r)
+{
+	if (h->control.there && (h->control.mode & 0002))
+		cure(found(r, DOCTOR_BAD, "socket",
+			   "/run/accelmux/control.sock: mode %04o: everybody may operate the "
+			   "broker",
+			   (unsigned int)h->control.mode & 07777),
+		     "chmod 0660 /run/accelmux/control.sock");
+	if (!h->session.there || h->broker_error)
+		return;
+	if ((h->session.mode & 0002))
+		found(r, DOCTOR_OK, "socket",
+		      "/run/accelmux/accelmux.sock: every local user may connect");
+	else
+		cure(found(r, DOCTOR_WARN, "socket",
+			   "/run/accelmux/accelmux.sock: mode %04o, uid %u, gid %u: nobody "
+			   "else "
+			   "may connect",
+			   (unsigned int)h->session.mode & 07777, (unsigned int)h->session.uid,
+			   (unsigned int)h->session.gid),
+		     "clients = all in the broker's configuration, and a restart, if they "
+		     "shall");
+}
+
 static void check_memory(const struct doctor_host *h, struct doctor_report *r)
 {
 	if (h->hugepages)
@@ -465,5 +510,7 @@ void doctor_check(const struct doctor_host *host, struct doctor_report *out)
 	check_numa(host, out);
 	check_module(host, out);
 	check_broker(host, out);
+	check_service(host, out);
+	check_sockets(host, out);
 	check_memory(host, out);
 }

@@ -62,7 +62,12 @@ struct doctor_host {
 	uid_t broker_uid;
 	unsigned int n_broker_groups;
 	gid_t broker_group[64];
-	bool broker_rawio; /* it has CAP_SYS_RAWIO */
+	bool broker_rawio;		     /* it has CAP_SYS_RAWIO */
+	bool systemd;			     /* it manages this host */
+	bool unit;			     /* accelmuxd.service is installed */
+	bool unit_enabled;		     /* ... and started at boot */
+	bool group;			     /* there is a group accelmux */
+	struct doctor_node control, session; /* the host's sockets, in /run/accelmux */
 };
 
 enum doctor_level { DOCTOR_OK = 0, DOCTOR_WARN, DOCTOR_BAD };

@@ -71,6 +71,14 @@ enum engine_health { ENGINE_UP = 0, ENGINE_LOST, ENGINE_QUIET, ENGINE_EMPTY };
 /* Why it was lost; written before ENGINE_LOST. */
 enum engine_why { ENGINE_REFUSED = 0, ENGINE_LATE, ENGINE_GONE };
 
+/* A copy without overlap. */
+struct engine_copy {
+	void *dst;
+	const void *src;
+	uint32_t bytes;
+	bool cached; /* as IDXD_OP_FLAG_CC */
+};
+
 struct engine_ops {
 	const char *name;
 
@@ -100,6 +108,15 @@ struct engine_ops {
 			  const struct dsa_completion_record *rec);
 	/* Optional.  Do what @desc says on the calling thread, and write its record. */
 	void (*redo)(const struct dsa_hw_desc *desc);
+	/*
+	 * Optional, for devices whose engines are the mux thread itself (DEVICE_CAP_BLOCKING): as
+	 * @engine, do these copies at once, in order, instead of descriptors on the user WQ.
+	 * Returns how many were done; fewer than @n: the next one met a page that is not there,
+	 * and may have been done in part.  copied() then says how long it took.
+	 */
+	uint32_t (*copy)(struct device *dev, unsigned int engine, const struct engine_copy *v,
+			 uint32_t n);
+	void (*copied)(struct device *dev, unsigned int engine, uint64_t ns);
 	void (*read_stats)(struct device *dev, unsigned int engine, struct engine_stats *out);
 	void (*close)(struct device *dev);
 };

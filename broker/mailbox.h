@@ -26,7 +26,10 @@ enum mail_type {
 	MAIL_SESSION_BROKEN, /* mux to control: the client broke the ABI */
 	MAIL_TENANT_SET,     /* arg: struct tenant_change */
 	MAIL_POLICY,	     /* arg: struct policy_change */
+	MAIL_POLICY_FAILED,  /* arg: struct policy_failed */
+	MAIL_REVERTED,	     /* mux to control: a policy was replaced */
 	MAIL_TUNE,	     /* arg: struct mux_tuning */
+	MAIL_ENGINES,	     /* arg: struct engines_change */
 	MAIL_DRAIN,	     /* finish what has begun, pull no more; done when all is quiet */
 	MAIL_STOP,	     /* leave the thread */
 };

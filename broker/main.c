@@ -2,6 +2,7 @@
 /*
  * accelmuxd: command line and configuration; the rest is broker.c.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -11,17 +12,24 @@
 #include <unistd.h>
 
 #include "broker.h"
+#include "plugin_host.h"
 
 #define SYSTEM_CONFIG "/etc/accelmux/accelmux.conf"
 #define OVERRIDES_MAX 64
+#define WAIT_MAX_S    86400u
 
 static const char usage[] =
-	"usage: accelmuxd [--config FILE] [--set SECTION.KEY=VALUE]... [--check] [--version]\n"
+	"usage: accelmuxd [--config FILE] [--set SECTION.KEY=VALUE]... [--system] [--check]\n"
+	"                 [--wait SECONDS] [--version]\n"
 	"\n"
 	"  --config FILE  INI file; without it " SYSTEM_CONFIG " for root, if there\n"
 	"                 is one, else the defaults\n"
 	"  --set ...      override one key, e.g. --set broker.policy=shared\n"
+	"  --system       be the host's broker, though not root: that file, sockets in\n"
+	"                 /run/accelmux, which every local user may connect to\n"
 	"  --check        judge the configuration and exit\n"
+	"  --wait S       if another accelmuxd serves the socket, wait up to S seconds\n"
+	"                 for it to end: an upgrade without a gap\n"
 	"\n"
 	"SIGTERM drains and exits, SIGHUP reloads the file.\n";
 
@@ -31,18 +39,24 @@ int main(int argc, char **argv)
 		{ "config", required_argument, NULL, 'c' },
 		{ "set", required_argument, NULL, 's' },
 		{ "check", no_argument, NULL, 'k' },
+		{ "system", no_argument, NULL, 'y' },
+		{ "wait", required_argument, NULL, 'w' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' },
 		{ NULL, 0, NULL, 0 },
 	};
 	static struct config cfg;
 	const char *path = NULL, *set[OVERRIDES_MAX];
+	unsigned long wait = 0;
 	unsigned int n_set = 0;
+	char *end;
 	char err[512] = "";
-	bool check = false;
+	bool check = false, host = false;
 	struct broker *b;
 	int opt, ret = 0;
 
+	if (argc == 2 && !strcmp(argv[1], PLUGIN_HOST_OPTION))
+		return plugin_host_main();
 	while ((opt = getopt_long(argc, argv, "c:s:h", options, NULL)) != -1) {
 		switch (opt) {
 		case 'c':
@@ -57,8 +71,21 @@ int main(int argc, char **argv)
 			}
 			set[n_set++] = optarg;
 			break;
+		case 'w':
+			wait = strtoul(optarg, &end, 10);
+			if (!*optarg || *end || wait > WAIT_MAX_S ||
+			    !isdigit((unsigned char)*optarg)) {
+				fprintf(stderr,
+					"accelmuxd: --wait '%s': expected seconds, 0 to %u\n",
+					optarg, WAIT_MAX_S);
+				return 2;
+			}
+			break;
 		case 'k':
 			check = true;
+			break;
+		case 'y':
+			host = true;
 			break;
 		case 'h':
 			fputs(usage, stdout);
@@ -76,10 +103,12 @@ int main(int argc, char **argv)
 			argv[optind]);
 		return 2;
 	}
-	if (!path && !geteuid() && !access(SYSTEM_CONFIG, F_OK))
+	if (!path && (!geteuid() || host) && !access(SYSTEM_CONFIG, F_OK))
 		path = SYSTEM_CONFIG;
 
 	config_default(&cfg);
+	if (host)
+		config_system(&cfg);
 	if (path)
 		ret = config_load(&cfg, path, err, sizeof(err));
 	for (unsigned int i = 0; i < n_set && !ret; i++)
@@ -94,6 +123,7 @@ int main(int argc, char **argv)
 		puts("configuration is valid");
 		return 0;
 	}
+	cfg.wait_s = (unsigned int)wait;
 	signal(SIGPIPE, SIG_IGN);
 	ret = broker_open(&b, &cfg, path, err, sizeof(err));
 	if (ret) {

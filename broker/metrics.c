@@ -127,6 +127,10 @@ static void write_broker(FILE *f, const struct metrics *m, const struct snapshot
 	prom_family(f, "", "connections", "gauge", "Client connections now.");
 	fputs("accelmux_connections ", f);
 	prom_count(f, broker_connections(s->b));
+	prom_family(f, "", "closing", "gauge",
+		    "Descriptors and mappings of clients that are being let go of.");
+	fputs("accelmux_closing ", f);
+	prom_count(f, broker_closing(s->b));
 	prom_family(f, "", "rejected_total", "counter", "Connections and requests refused.");
 	fputs("accelmux_rejected_total ", f);
 	prom_count(f, broker_rejected(s->b));
@@ -188,6 +192,7 @@ char *metrics_text(struct metrics *m, struct broker *b, size_t *len)
 		metrics_write_classes(f, &s);
 		metrics_write_kernel(f, &s);
 		metrics_write_tenants(f, &s);
+		metrics_write_refusals(f, &s);
 		metrics_write_devices(f, &s);
 		metrics_write_nodes(f, &s);
 		metrics_write_cpu(f, &s);

@@ -36,6 +36,8 @@ static const struct {
 	  FLOW(borrowed_bytes), NOT_KNOWN, false },
 	{ "faults_total", "Page faults and SIGBUS met by engines.", FLOW(faults), NOT_KNOWN,
 	  false },
+	{ "fault_waits_total", "Faults beyond the tenant's rate, for which it had to wait.",
+	  FLOW(fault_waits), NOT_KNOWN, false },
 	{ "resumes_total", "Partial completions that were continued.", FLOW(resumes), NOT_KNOWN,
 	  false },
 	{ "actual_seconds_total", "Time from arrival to completion, summed up.",
@@ -204,13 +206,70 @@ static uint64_t get_queued(const struct status_tenant *t)
 	return t->queued_bytes;
 }
 
+static uint64_t get_queue_memory(const struct status_tenant *t)
+{
+	return t->queue_bytes;
+}
+
+/* Counters by reason: accelmux_PREFIXNAME{tenant="...",reason="..."}, without @t the broker's. */
+static void reasons(FILE *f, const struct status_tenant *t, const char *name,
+		    const char *const *names, const uint64_t *counts, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		fprintf(f, "accelmux_%s%s{", t ? "tenant_" : "", name);
+		if (t) {
+			fputs("tenant=\"", f);
+			prom_label(f, t->name);
+			fputs("\",", f);
+		}
+		fprintf(f, "reason=\"%s\"} ", names[i]);
+		prom_count(f, counts[i]);
+	}
+}
+
+void metrics_write_refusals(FILE *f, const struct snapshot *s)
+{
+	const struct refusal_counts *all = broker_refusals(s->b);
+
+	prom_family(f, "", "refused_total", "counter",
+		    "Connections and requests refused, by reason.");
+	reasons(f, NULL, "refused_total", refusal_names, all->refused, REFUSALS);
+	prom_family(f, "", "cut_off_total", "counter",
+		    "Connections ended for what their client did, by reason.");
+	reasons(f, NULL, "cut_off_total", cutoff_names, all->cut, CUTOFFS);
+	prom_family(f, "tenant_", "refused_total", "counter",
+		    "Connections and requests refused, by reason.");
+	for (unsigned int i = 0; i < s->n_tenants; i++)
+		reasons(f, &s->tenants[i], "refused_total", refusal_names,
+			s->tenants[i].refusals->refused, REFUSALS);
+	prom_family(f, "tenant_", "cut_off_total", "counter",
+		    "Connections ended for what their client did, by reason.");
+	for (unsigned int i = 0; i < s->n_tenants; i++)
+		reasons(f, &s->tenants[i], "cut_off_total", cutoff_names,
+			s->tenants[i].refusals->cut, CUTOFFS);
+	prom_family(f, "tenant_", "request_waits_total", "counter",
+		    "Times that a tenant's requests were read later, being too many.");
+	for (unsigned int i = 0; i < s->n_tenants; i++) {
+		prom_sample(f, "tenant_", "request_waits_total", "tenant", s->tenants[i].name);
+		prom_count(f, s->tenants[i].refusals->waits);
+	}
+}
+
 void metrics_write_tenants(FILE *f, const struct snapshot *s)
 {
 	tenant_gauge(f, s, "weight", "Share among tenants that have work.", get_weight);
 	tenant_gauge(f, s, "connections", "Connections now.", get_connections);
 	tenant_gauge(f, s, "queues", "Queues now.", get_queues);
 	tenant_gauge(f, s, "memory_bytes", "Registered memory now.", get_memory);
+	tenant_gauge(f, s, "queue_memory_bytes", "The broker's memory behind its queues now.",
+		     get_queue_memory);
 	tenant_gauge(f, s, "queued_bytes", "Waiting, not yet on an engine.", get_queued);
+	prom_family(f, "tenant_", "evictions_total", "counter",
+		    "Connections that an operator cut off.");
+	for (unsigned int t = 0; t < s->n_tenants; t++) {
+		prom_sample(f, "tenant_", "evictions_total", "tenant", s->tenants[t].name);
+		prom_count(f, s->tenants[t].evictions);
+	}
 	for (unsigned int i = 0; i < N_COUNTERS; i++) {
 		prom_family(f, "tenant_", counters[i].name, "counter", counters[i].help);
 		for (unsigned int t = 0; t < s->n_tenants; t++) {

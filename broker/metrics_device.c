@@ -3,6 +3,7 @@
  * metrics_device.c - what is told of devices and their engines, of nodes, and of the CPU time
  * that all of it took.
  */
+#include <inttypes.h>
 #include <stddef.h>
 
 #include "metrics_snapshot.h"
@@ -70,6 +71,17 @@ static void write_outages(FILE *f, const struct snapshot *s)
 		for (unsigned int e = 0; e < sd->dev->engines; e++) {
 			engine_sample(f, "up", sd->dev, e, NULL);
 			prom_count(f, sd->outages[e].health == ENGINE_UP);
+		}
+	}
+	prom_family(f, "engine_", "drained", "gauge",
+		    "1 while an operator keeps it out of use.");
+	for_each_device(s, n, d)
+	{
+		const struct status_device *sd = &s->nodes[n].devices[d];
+
+		for (unsigned int e = 0; e < sd->dev->engines; e++) {
+			engine_sample(f, "drained", sd->dev, e, NULL);
+			prom_count(f, sd->use[e].drained);
 		}
 	}
 	for (size_t c = 0; c < sizeof(losses) / sizeof(losses[0]); c++) {
@@ -179,6 +191,8 @@ static const struct {
 	  offsetof(struct mux_stats, policy_switches), false },
 	{ "policy_reverts_total", "Policies replaced because they erred or stalled.",
 	  offsetof(struct mux_stats, policy_reverts), false },
+	{ "policy_late_total", "Epochs for which a plug-in policy had no plan ready.",
+	  offsetof(struct mux_stats, policy_late), false },
 	{ "plan_clamps_total", "Fields of plans that had to be corrected.",
 	  offsetof(struct mux_stats, plan_clamps), false },
 	{ "plan_epochs_total", "Plans applied.", offsetof(struct mux_stats, epochs), false },
@@ -192,9 +206,28 @@ static const struct {
 	  offsetof(struct mux_stats, sleeps), false },
 };
 
+static void write_failures(FILE *f, const struct snapshot *s)
+{
+	prom_family(f, "", "policy_failures_total", "counter",
+		    "Policies that were replaced, by what they did.");
+	for (unsigned int i = 0; i < s->n_nodes; i++)
+		for (unsigned int r = POLICY_NONE + 1; r < POLICY_FAILURES; r++)
+			fprintf(f,
+				"accelmux_policy_failures_total{node=\"%d\",reason=\"%s\"} "
+				"%" PRIu64 "\n",
+				s->nodes[i].node, report_failures[r],
+				stat_read(&s->nodes[i].stats->policy_failures[r]));
+	prom_family(f, "", "policy_load_failures_total", "counter",
+		    "Plug-in policies that could not be loaded; what was in force stayed.");
+	fputs("accelmux_policy_load_failures_total ", f);
+	prom_count(f, broker_load_failures(s->b));
+}
+
 void metrics_write_nodes(FILE *f, const struct snapshot *s)
 {
 	char node[16];
+
+	write_failures(f, s);
 
 	for (size_t c = 0; c < sizeof(mux_counters) / sizeof(mux_counters[0]); c++) {
 		prom_family(f, "", mux_counters[c].name, "counter", mux_counters[c].help);

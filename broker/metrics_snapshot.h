@@ -30,6 +30,7 @@ struct snapshot {
 void metrics_write_classes(FILE *f, const struct snapshot *s);
 void metrics_write_kernel(FILE *f, const struct snapshot *s);
 void metrics_write_tenants(FILE *f, const struct snapshot *s);
+void metrics_write_refusals(FILE *f, const struct snapshot *s);
 
 /* metrics_device.c */
 void metrics_write_devices(FILE *f, const struct snapshot *s);

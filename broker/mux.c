@@ -13,18 +13,41 @@
 #include "../client/barrier.h"
 #include "clock.h"
 #include "mux.h"
+#include "outage.h"
 
 #define PULL_BUDGET    64    /* SQEs of one queue in one loop: no queue holds up the others */
+#define PULL_PIECE     8     /* of them, between two publications */
+#define PULL_TENANT    256   /* ... and no tenant, however many it has */
 #define PROGRESS_NS    50000 /* an inline device copies at most about this long at once */
 #define POLL_EVENTS_NS 20000 /* how often a busy loop looks for kicks of cold queues */
 #define COLD_LOOPS     256   /* loops without work after which a queue is polled no more */
+#define WATCH_LOOKS    128 /* at the rings, before a loop that finds nothing looks elsewhere */
+#define WATCH_RELAX    8   /* looks for a pause */
 #define SHORT_WAIT_NS  20000 /* a wait shorter than this is spun, not slept */
 #define KERNEL_HOLD_NS 50000 /* the kernel class stays active this long after its last copy */
 #define WAIT_EPOCHS    16    /* window of the wait percentiles shown to policies */
 #define STATE_QUEUES   64    /* queues whose headers one epoch refreshes, beyond hot ones */
+#define BEAT_NS	       10000000	    /* clients with work hear from us this often: real time */
 #define DRAIN_STALL_NS NSEC_PER_SEC /* a drain waits this long for clients to make room */
+#define DRAIN_HUNG_NS  (5 * NSEC_PER_SEC) /* ... and for engines that may be dead */
 
 /* ---------------------------------------------------------------------- kernel */
+
+/* The plan without the engines that an operator has drained. */
+static const struct amux_plan *kernel_plan(struct mux *m)
+{
+	bool drained = false;
+
+	for (unsigned int d = 0; d < m->n_devices; d++)
+		drained |= m->sched.device[d].drained != 0;
+	if (!drained)
+		return &m->planner.plan;
+	m->granted = m->planner.plan;
+	for (unsigned int d = 0; d < m->n_devices; d++)
+		m->granted.share[d][AMUX_CLASS_KERNEL].engine_mask &=
+			~m->sched.device[d].drained;
+	return &m->granted;
+}
 
 static void kernel_grant(struct mux *m, uint64_t now)
 {
@@ -42,7 +65,7 @@ static void kernel_grant(struct mux *m, uint64_t now)
 			loan[d] = rate - k->reserve_bps;
 		wait[d] = bytes_to_ns(m->sched.device[d].inflight_bytes, rate);
 	}
-	grant_write(m->kernel, &m->planner.plan, m->device, loan, wait, m->sched.model_cpu_bps,
+	grant_write(m->kernel, kernel_plan(m), m->device, loan, wait, m->sched.model_cpu_bps,
 		    now);
 }
 
@@ -126,6 +149,33 @@ static void mux_tell(struct mux *m, unsigned int most, uint64_t now)
 	}
 }
 
+/* Follow the plan; whoever keeps the log hears of a policy that was replaced. */
+static void mux_replan(struct mux *m, uint64_t now)
+{
+	uint32_t reverts = (uint32_t)stat_read(&m->stats.policy_reverts);
+
+	sched_replan(&m->sched, now);
+	kernel_grant(m, now);
+	m->last_look_ns = now;
+	if (reverts == m->reverts_told || !m->reverted.done ||
+	    amux_load_acquire(&m->reverted_out))
+		return;
+	m->reverts_told = reverts;
+	m->reverted_out = 1;
+	mailbox_post(m->outbox, &m->reverted);
+}
+
+/* Epochs follow the time scale; what a client takes for a sign of life does not. */
+static void mux_beat(struct mux *m, uint64_t now)
+{
+	struct list *pos;
+
+	list_for_each(pos, &m->queues.hot)
+		amux_store_relaxed(
+			&container_of(pos, struct queue, hot)->ring.hdr->heartbeat_ns, now);
+	m->last_beat_ns = now;
+}
+
 static void mux_epoch(struct mux *m, uint64_t now)
 {
 	struct amux_view *v = &m->view;
@@ -139,13 +189,19 @@ static void mux_epoch(struct mux *m, uint64_t now)
 	sched_view(&m->sched, v, now, elapsed);
 	kernel_view(m, &v->classes[AMUX_CLASS_KERNEL], elapsed);
 	plan_epoch(&m->planner, v);
-	sched_replan(&m->sched, now);
-	kernel_grant(m, now);
+	mux_replan(m, now);
 	mux_tell(m, m->force_epoch ? UINT_MAX : STATE_QUEUES, now);
-	m->told = false;
+	m->told = m->pulled = false;
 	m->last_epoch_ns = now;
 	m->force_epoch = false;
 	stat_set(&m->stats.cpu_ns, clock_thread_cpu_ns());
+}
+
+/* Without work there are no epochs, but the last answer of a plug-in is still waited for. */
+static void mux_look(struct mux *m, uint64_t now)
+{
+	plan_look(&m->planner, &m->view);
+	mux_replan(m, now);
 }
 
 /* ------------------------------------------------------------------------ mail */
@@ -177,6 +233,24 @@ static bool mux_drained(struct mux *m)
 	return drained;
 }
 
+/*
+ * Engines that do not answer and are not proved quiet could hold up a drain for ever: nothing but
+ * the end of this process, which takes its address space from them, makes sure of them then.
+ */
+static bool mux_hung(struct mux *m)
+{
+	uint64_t now = clock_ns();
+
+	if (!outage_holds_all(&m->sched)) {
+		m->hung_since_ns = 0;
+		return false;
+	}
+	if (!m->hung_since_ns)
+		m->hung_since_ns = now;
+	m->hung = now - m->hung_since_ns >= DRAIN_HUNG_NS;
+	return m->hung;
+}
+
 /* Is what a deferred mail waits for over?  Then finish it. */
 static bool mail_settled(struct mux *m, struct mail *mail)
 {
@@ -205,7 +279,8 @@ static bool mail_settled(struct mux *m, struct mail *mail)
 			queue_forget(m, container_of(pos, struct queue, link));
 		return true;
 	case MAIL_DRAIN:
-		if (!mux_drained(m) || sched_busy(&m->sched) || !list_empty(&m->queues.dirty))
+		if (!mux_hung(m) &&
+		    (!mux_drained(m) || sched_busy(&m->sched) || !list_empty(&m->queues.dirty)))
 			return false;
 		m->drain_until_ns = 0;
 		return true;
@@ -250,11 +325,10 @@ static void mux_drain(struct mux *m, uint64_t now)
 
 static void mail_act(struct mux *m, struct mail *mail, uint64_t now)
 {
-	/* Edges: kicks need no reading, and with O_NONBLOCK undone a client could block that.
-	 */
-	struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
 	struct policy_change *pc;
+	struct policy_failed *pf;
 	struct tenant_change *tc;
+	struct engines_change *ec;
 	struct mux_tuning *tune;
 	struct queue *q;
 	struct list *pos;
@@ -262,10 +336,6 @@ static void mail_act(struct mux *m, struct mail *mail, uint64_t now)
 	switch (mail->type) {
 	case MAIL_QUEUE_ADD:
 		q = mail->arg;
-		ev.data.ptr = q;
-		if (epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, q->sq_efd, &ev) < 0)
-			fprintf(stderr, "accelmuxd: queue %u: cannot watch its eventfd: %m\n",
-				q->id);
 		queue_attach(q, mail->session, &m->queues);
 		if (m->queues.draining)
 			queue_drain(q); /* it came too late */
@@ -290,16 +360,28 @@ static void mail_act(struct mux *m, struct mail *mail, uint64_t now)
 		tc = container_of(mail, struct tenant_change, mail);
 		sched_tenant_set(&m->sched, tc->tenant, tc->weight, tc->reserve_bps,
 				 tc->limit_bps);
+		tc->tenant->fault_ns = tc->fault_ns;
 		break;
 	case MAIL_POLICY:
 		pc = container_of(mail, struct policy_change, mail);
-		plan_set(&m->planner, pc->ops, pc->values, pc->state);
+		plan_set(&m->planner, pc->ops, pc->values, pc->state, pc->link);
+		m->force_epoch = true;
+		break;
+	case MAIL_POLICY_FAILED:
+		pf = container_of(mail, struct policy_failed, mail);
+		plan_fail(&m->planner, pf->link, pf->name, pf->failure, pf->what);
 		m->force_epoch = true;
 		break;
 	case MAIL_TUNE:
 		tune = container_of(mail, struct mux_tuning, mail);
 		m->spin_ns = tune->spin_ns;
 		m->epoch_ns = tune->epoch_ns;
+		break;
+	case MAIL_ENGINES:
+		ec = container_of(mail, struct engines_change, mail);
+		sched_drain(&m->sched, ec->device, ec->drained, now);
+		kernel_grant(m, now); /* at once, not at the next epoch's end */
+		m->force_epoch = true;
 		break;
 	case MAIL_DRAIN:
 		mux_drain(m, now);
@@ -308,13 +390,15 @@ static void mail_act(struct mux *m, struct mail *mail, uint64_t now)
 		m->stop = true;
 		return; /* joining is the answer */
 	case MAIL_SESSION_BROKEN:
-		break; /* only ever goes the other way */
+	case MAIL_REVERTED:
+		break; /* only ever go the other way */
 	}
 	list_add_tail(&m->waiting, &mail->link);
 }
 
-/* The client broke the ABI: stop its rings and let the control thread cut it off. */
-static void session_break(struct mux *m, struct session *s, const char *why, uint64_t now)
+/* The client is not to be served any more: stop its rings and let control cut it off. */
+static void session_break(struct mux *m, struct session *s, enum cutoff cut, const char *why,
+			  uint64_t now)
 {
 	struct list *pos;
 
@@ -322,6 +406,7 @@ static void session_break(struct mux *m, struct session *s, const char *why, uin
 		return;
 	s->is_broken = true;
 	s->why = why;
+	s->cut = cut;
 	list_for_each(pos, &s->queues)
 		queue_stop(container_of(pos, struct queue, link), now);
 	s->broken.type = MAIL_SESSION_BROKEN;
@@ -329,22 +414,84 @@ static void session_break(struct mux *m, struct session *s, const char *why, uin
 	mail_answer(m, &s->broken);
 }
 
+/* Every session of the tenant that the scheduler has had enough of. */
+static void mux_cut_offender(struct mux *m, uint64_t now)
+{
+	struct sched_tenant *t = m->sched.offender;
+	struct list *pos;
+
+	m->sched.offender = NULL;
+	t->fault_since = 0;
+	list_for_each(pos, &m->queues.all) {
+		struct queue *q = container_of(pos, struct queue, peer);
+
+		if (q->flow.tenant == t)
+			session_break(m, q->session, CUT_FAULTS,
+				      "its copies fault too often, on memory that is not there "
+				      "(max_tenant_faults)",
+				      now);
+	}
+}
+
 /* ------------------------------------------------------------------------ loop */
+
+/*
+ * Pull from one queue.  What is answered on the spot is published every few: the client goes on
+ * with the first while the last are judged.  @few: so are copies that this thread does itself, also
+ * because they drive everything else out of its caches.
+ */
+static int mux_pull_one(struct mux *m, struct queue *q, bool few, uint64_t now)
+{
+	int total = 0, n;
+
+	m->queues.spot.ran = false;
+	do {
+		n = queue_pull(q, PULL_PIECE, now);
+		if (n < 0)
+			return n;
+		total += n;
+		queues_flush(&m->queues);
+	} while (n == PULL_PIECE && total < PULL_BUDGET && !m->queues.spot.ran &&
+		 !(few && sched_busy(&m->sched)));
+	return total;
+}
 
 static unsigned int mux_pull(struct mux *m, uint64_t now)
 {
 	struct list *pos, *tmp;
 	unsigned int total = 0;
+	/* who shares an engine by weight must have more waiting than it takes at once */
+	bool few = m->copies && m->queues.hot.next == m->queues.hot.prev;
 
+	m->queues.spot.allowed = few && !m->kernel;
+
+	m->turn++;
 	list_for_each_safe(pos, tmp, &m->queues.hot) {
 		struct queue *q = container_of(pos, struct queue, hot);
-		int n = queue_pull(q, PULL_BUDGET, now);
+		struct sched_tenant *t = q->flow.tenant;
+		int n;
 
+		if (q->turn == m->turn)
+			break; /* it, and those behind it, have had theirs */
+		if (t->pull_turn != m->turn) {
+			t->pull_turn = m->turn;
+			t->pulled = 0;
+		} else if (t->pulled >= PULL_TENANT) {
+			continue;
+		}
+		n = mux_pull_one(m, q, few, now);
 		if (n > 0) {
 			q->quiet = 0;
 			total += (unsigned int)n;
+			t->pulled += (unsigned int)n;
+			if (n == PULL_BUDGET) { /* the tenant's next one is first next time */
+				q->turn = m->turn;
+				list_del(pos);
+				list_add_tail(&m->queues.hot, pos);
+			}
 		} else if (n < 0) {
-			session_break(m, q->session, "impossible submission queue tail", now);
+			session_break(m, q->session, CUT_RING,
+				      "impossible submission queue tail", now);
 			break; /* its queues left the list we walk */
 		} else if (++q->quiet > COLD_LOOPS && !q->flow.unanswered && !queue_holds(q) &&
 			   !amux_sq_sleep(&q->ring)) {
@@ -406,6 +553,10 @@ static uint64_t mux_next(struct mux *m, uint64_t now)
 		next = m->sched.ready_ns;
 	if ((busy || m->kernel_active) && m->last_epoch_ns + m->epoch_ns < next)
 		next = m->last_epoch_ns + m->epoch_ns;
+	if (plan_owed(&m->planner) && m->last_look_ns + m->epoch_ns < next)
+		next = m->last_look_ns + m->epoch_ns;
+	if (busy && m->epoch_ns > BEAT_NS && m->last_beat_ns + BEAT_NS < next)
+		next = m->last_beat_ns + BEAT_NS;
 	if (m->kernel_active && now + KERNEL_HOLD_NS * m->time_scale < next)
 		next = now + KERNEL_HOLD_NS * m->time_scale;
 	if (m->drain_until_ns && m->drain_until_ns < next)
@@ -428,10 +579,10 @@ static void mux_sleep(struct mux *m, uint64_t now)
 	bool work = false;
 	struct list *pos;
 
-	if (!until)
-		return;
+	if (!until || m->stop)
+		return; /* without spinning the mail that stops it comes just before */
 	if (m->kernel && !m->queues.draining && !sched_busy(&m->sched) && !m->kernel->idle)
-		grant_idle(m->kernel, &m->planner.plan, m->device, m->sched.model_cpu_bps, now);
+		grant_idle(m->kernel, kernel_plan(m), m->device, m->sched.model_cpu_bps, now);
 	if (!m->told && !sched_busy(&m->sched)) {
 		mux_tell(m, UINT_MAX, now);
 		m->told = true;
@@ -454,6 +605,37 @@ static void mux_sleep(struct mux *m, uint64_t now)
 	mux_wake_flags(m);
 }
 
+/*
+ * Wait a little for a client's next request, which is what a loop with nothing in flight waits
+ * for: one look at the rings costs a tenth of a whole loop, and is seen so much the sooner.
+ */
+static void mux_spin(struct mux *m)
+{
+	bool alone = !m->kernel && !sched_busy(&m->sched) && list_empty(&m->waiting);
+	struct list *pos;
+
+	for (unsigned int i = alone ? WATCH_LOOKS : 1; i; i--) {
+		list_for_each(pos, &m->queues.hot) {
+			struct queue *q = container_of(pos, struct queue, hot);
+
+			/* The entry comes over while its tail does, and its answer's place while
+			 * the clock is read. */
+			amux_sq_prefetch(&q->ring, 1);
+			if (!amux_sq_ready(&q->ring))
+				continue;
+			amux_cq_prefetch_write(&q->ring, 1);
+			m->answered = queue_pull_noops(q, PULL_PIECE);
+			queues_flush(&m->queues);
+			return;
+		}
+		if (mailbox_pending(&m->inbox))
+			return;
+		if (i % WATCH_RELAX ==
+		    1) /* a pause takes as long as a cache line to come over */
+			amux_cpu_relax();
+	}
+}
+
 static void mux_loop(struct mux *m)
 {
 	uint64_t now = clock_ns();
@@ -465,20 +647,34 @@ static void mux_loop(struct mux *m)
 		mail_act(m, mail, now);
 		work++;
 	}
+	if (m->stop)
+		return; /* with spin = 0 the end of this loop would be a sleep */
 	for (unsigned int d = 0; d < m->n_devices; d++)
-		work += m->device[d]->ops->progress(m->device[d], now, PROGRESS_NS);
+		if (m->kernel || m->sched.device[d].inflight_chunks)
+			work += m->device[d]->ops->progress(m->device[d], now, PROGRESS_NS);
 	work += sched_reap(&m->sched, now);
 	queues_flush(&m->queues);
 	kernel_poll(m, now);
-	pulled = mux_pull(m, now);
+	pulled = mux_pull(m, now) + m->answered;
+	m->answered = 0;
 	work += pulled;
+	if (pulled) {
+		m->pulled = true;
+		m->sched.last_user_ns = now;
+	}
 	if (m->kernel && m->kernel->idle && sched_busy(&m->sched))
 		kernel_grant(m, now); /* the loan is withdrawn before the first user chunk */
 	work += sched_issue(&m->sched, now);
 	queues_flush(&m->queues); /* errors and declines found while pulling */
-	if (m->force_epoch || ((sched_busy(&m->sched) || m->kernel_active) &&
+	if (m->force_epoch || ((sched_busy(&m->sched) || m->kernel_active || m->pulled) &&
 			       now - m->last_epoch_ns >= m->epoch_ns))
 		mux_epoch(m, now);
+	else if (plan_owed(&m->planner) && now - m->last_look_ns >= m->epoch_ns)
+		mux_look(m, now);
+	if (m->sched.offender)
+		mux_cut_offender(m, now);
+	if (m->epoch_ns > BEAT_NS && now - m->last_beat_ns >= BEAT_NS && sched_busy(&m->sched))
+		mux_beat(m, now);
 	if (m->drain_until_ns && (pulled || sched_busy(&m->sched)))
 		m->drain_until_ns = now + DRAIN_STALL_NS;
 	if (!list_empty(&m->waiting))
@@ -491,7 +687,7 @@ static void mux_loop(struct mux *m)
 		m->last_poll_ns = now;
 		mux_events(m, false, 0);
 	} else if (!work) {
-		amux_cpu_relax();
+		mux_spin(m);
 	}
 }
 
@@ -508,6 +704,15 @@ static void *mux_main(void *arg)
 	while (!m->stop)
 		mux_loop(m);
 	return NULL;
+}
+
+int mux_watch(struct mux *m, struct queue *q)
+{
+	/* Edges: kicks need no reading, and with O_NONBLOCK undone a client could block that.
+	 */
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.ptr = q };
+
+	return epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, q->sq_efd, &ev) < 0 ? -errno : 0;
 }
 
 void mux_ring(void *arg)
@@ -544,8 +749,10 @@ int mux_open(struct mux *m, int node, struct device *const *dev, unsigned int n,
 	list_init(&m->queues.all);
 	m->queues.sched = &m->sched;
 	m->force_epoch = true;
+	m->reverted.type = MAIL_REVERTED;
+	m->reverted.arg = m;
 	if (policy < 0)
-		return policy;
+		policy = config_policy_index("partitioned"); /* until a plug-in is loaded */
 	ret = plan_init(&m->planner, amux_policies[policy], cfg->policy_values[policy],
 			&m->stats);
 	if (ret)
@@ -553,7 +760,7 @@ int mux_open(struct mux *m, int node, struct device *const *dev, unsigned int n,
 	ret = sched_init(&m->sched, dev, n, &m->planner.plan, &m->stats);
 	if (ret)
 		goto err_plan;
-	m->sched.cpu_bps = cfg->cpu_bps / m->time_scale;
+	sched_cpu_set(&m->sched, cfg->cpu_bps / m->time_scale);
 	m->sched.cpu_only = true;
 	for (unsigned int d = 0; d < n; d++) {
 		m->device[d] = dev[d];
@@ -561,6 +768,9 @@ int mux_open(struct mux *m, int node, struct device *const *dev, unsigned int n,
 			m->modelled = true;
 			m->sched.model_cpu_bps = m->sched.cpu_bps;
 		}
+		m->queues.by_cpu |= (dev[d]->caps & DEVICE_CAP_CPU) != 0;
+		m->copies |=
+			(dev[d]->caps & DEVICE_CAP_CPU) && (dev[d]->caps & DEVICE_CAP_BLOCKING);
 		if (!(dev[d]->caps & DEVICE_CAP_CPU) || cfg->own_core)
 			m->sched.cpu_only = false;
 		dev[d]->doorbell.ring = mux_ring;

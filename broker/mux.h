@@ -6,7 +6,7 @@
  *	loop:  mail -> devices -> reap -> publish -> pull -> issue -> plan (each epoch)
  *	       nothing for spin_ns -> idle grant, NEED_WAKEUP everywhere, recheck, sleep
  *
- * Owner: the broker.  Threads: mux_open/start/stop/close and mux_post by the control thread;
+ * Owner: the broker.  Threads: mux_open/start/stop/close, mux_watch and mux_post by the control thread;
  * mux_ring by any thread; the rest of the struct is the mux thread's, its stats readable by
  * all (stats.h).
  */
@@ -25,7 +25,16 @@ struct policy_change {
 	struct mail mail;
 	const struct amux_policy_ops *ops;
 	uint64_t values[AMUX_POLICY_PARAMS];
-	void *state; /* ops->state_size zeroed bytes, the planner's afterwards */
+	void *state;		  /* ops->state_size zeroed bytes, the planner's afterwards */
+	struct plugin_link *link; /* of a plug-in, else NULL; see plan_set() */
+};
+
+/* MAIL_POLICY_FAILED: see plan_fail() */
+struct policy_failed {
+	struct mail mail;
+	const struct plugin_link *link;
+	enum policy_failure failure;
+	char name[32], what[PLUGIN_ERR_LEN];
 };
 
 /* MAIL_TENANT_SET */
@@ -33,7 +42,14 @@ struct tenant_change {
 	struct mail mail;
 	struct sched_tenant *tenant;
 	uint32_t weight;
-	uint64_t reserve_bps, limit_bps;
+	uint64_t reserve_bps, limit_bps, fault_ns;
+};
+
+/* MAIL_ENGINES */
+struct engines_change {
+	struct mail mail;
+	unsigned int device; /* index of the mux's */
+	uint64_t drained;    /* a mask: see sched_drain() */
 };
 
 /* MAIL_TUNE */
@@ -59,18 +75,29 @@ struct mux {
 
 	struct mailbox inbox;
 	struct mailbox *outbox; /* the control thread's */
-	struct list waiting;	/* mails to be answered once something is quiet */
+	/* Posted when a policy was replaced; done is the control thread's to set before the
+	 * start, and lets go of reverted_out (release, pairs with the acquire in mux_epoch()). */
+	struct mail reverted;
+	uint32_t reverted_out, reverts_told;
+	struct list waiting; /* mails to be answered once something is quiet */
 	int epoll_fd, wake_fd;
 	uint32_t sleeping; /* under the full-barrier discipline of mux_ring() */
 	uint64_t spin_ns, epoch_ns, time_scale;
-	uint64_t last_epoch_ns, quiet_since_ns, last_poll_ns;
+	uint64_t last_epoch_ns, last_look_ns, last_beat_ns, quiet_since_ns, last_poll_ns;
 	uint64_t
 		drain_until_ns; /* 0: not draining; else when clients that hold it up are left */
+	uint64_t hung_since_ns; /* draining, and lost engines hold all that is left; 0: no */
 	bool force_epoch, stop, modelled;
-	bool told; /* every queue's header shows the state of rest */
+	bool copies;	       /* an engine of the node is this thread */
+	unsigned int answered; /* by mux_spin(), not counted as work yet */
+	bool pulled;	       /* something, since the last epoch */
+	bool told;	       /* every queue's header shows the state of rest */
+	bool hung;	       /* it was left unanswered; set before the answer to MAIL_DRAIN */
+	uint32_t turn;	       /* of mux_pull() */
 	pthread_t thread;
 	bool started;
-	struct amux_view view; /* scratch for plan_epoch() */
+	struct amux_view view;	  /* scratch for plan_epoch() */
+	struct amux_plan granted; /* scratch for kernel_plan() */
 };
 
 /* @dev: @n opened devices of @node; @kernel may be NULL.  Copies what it needs of @cfg. */
@@ -85,6 +112,12 @@ static inline void mux_post(struct mux *m, struct mail *mail)
 {
 	mailbox_post(&m->inbox, mail);
 }
+
+/*
+ * Before MAIL_QUEUE_ADD of @q, which no client has yet: let it be woken by the queue's eventfd.
+ * 0 or -errno: the kernel watches no more of them.  Undone by closing the eventfd.
+ */
+int mux_watch(struct mux *m, struct queue *q);
 
 /* "Look again": wakes the thread if it sleeps.  @arg is the struct mux. */
 void mux_ring(void *arg);

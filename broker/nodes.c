@@ -44,15 +44,20 @@ static int soft_nodes(struct node *nodes, unsigned int *n, const struct config *
 		node->id = soft.node = id;
 		node_learn(id);
 		for (unsigned int d = 0; d < cfg->devices; d++) {
-			int ret = soft_open(&node->devices[d], d, &soft);
+			bool faulty = cfg->engine == CONFIG_FAULT;
+			struct device *dev = &node->devices[d];
+			unsigned int number = (*n - 1) * cfg->devices + d;
+			int ret = faulty ? fault_open(dev, d, &soft, &cfg->fault,
+						      config_time_scale(cfg))
+					 : soft_open(dev, d, &soft);
 
 			if (ret) {
 				snprintf(err, errlen, "soft%u on node %d: cannot open: %s", d,
 					 id, strerror(-ret));
 				return ret;
 			}
-			snprintf(node->devices[d].name, sizeof(node->devices[d].name), "soft%u",
-				 (*n - 1) * cfg->devices + d);
+			snprintf(dev->name, sizeof(dev->name), "%s%u",
+				 faulty ? "fault" : "soft", number);
 			node->n_devices++;
 		}
 	}

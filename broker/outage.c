@@ -5,6 +5,7 @@
 #include "outage.h"
 
 #include "../client/barrier.h"
+#include "clock.h"
 
 /* Hand the engine on; pairs with the acquire loads of control and of device_engine_up(). */
 static void health_set(struct device *dev, unsigned int e, enum engine_health health)
@@ -20,6 +21,7 @@ void outage_begin(struct sched *s, unsigned int d, unsigned int e, enum engine_w
 
 	if (!device_engine_up(sd->dev, e))
 		return;
+	sd->troubled = true;
 	stat_add(&sd->engine[e].losses, 1);
 	amux_store_relaxed(&sd->dev->why[e], (uint32_t)why);
 	health_set(sd->dev, e, ENGINE_LOST);
@@ -67,11 +69,26 @@ static unsigned int outage_end_one(struct sched *s, unsigned int d, unsigned int
 	return 1;
 }
 
+bool outage_holds_all(const struct sched *s)
+{
+	uint64_t held = 0;
+
+	for (unsigned int d = 0; d < s->n_devices; d++) {
+		const struct sched_device *sd = &s->device[d];
+
+		for (unsigned int e = 0; e < sd->dev->engines; e++)
+			if (amux_load_acquire(&sd->dev->health[e]) == ENGINE_LOST)
+				held += sd->engine[e].inflight_chunks;
+	}
+	return held && held == s->inflight_chunks && list_empty(&s->active);
+}
+
 unsigned int outage_step(struct sched *s, unsigned int d, unsigned int e, uint64_t now)
 {
 	struct sched_device *sd = &s->device[d];
 	struct device *dev = sd->dev;
 	const struct chunk *oldest;
+	uint64_t late;
 
 	switch (amux_load_acquire(&dev->health[e])) {
 	case ENGINE_UP:
@@ -84,6 +101,10 @@ unsigned int outage_step(struct sched *s, unsigned int d, unsigned int e, uint64
 			return 0;
 		oldest = container_of(sd->engine[e].inflight.next, struct chunk, link);
 		if (now <= oldest->submit_ns || now - oldest->submit_ns <= dev->timeout_ns)
+			return 0;
+		/* What it has is worth so much more patience; computed only when it is late. */
+		late = now - oldest->submit_ns - dev->timeout_ns;
+		if (late <= bytes_to_ns(sd->engine[e].inflight_bytes, dev->engine_bps))
 			return 0;
 		outage_begin(s, d, e, ENGINE_LATE);
 		return 1;

@@ -22,6 +22,9 @@ void outage_begin(struct sched *s, unsigned int d, unsigned int e, enum engine_w
  * reached the engine. */
 void outage_answer(struct sched *s, struct chunk *c, bool fresh);
 
+/* Is everything that is still to be answered on engines that are lost and not proved quiet? */
+bool outage_holds_all(const struct sched *s);
+
 /* Look after one engine, records taken in before.  Returns how much it did. */
 unsigned int outage_step(struct sched *s, unsigned int d, unsigned int e, uint64_t now);
 

@@ -6,7 +6,12 @@
 #ifndef BROKER_PARAM_H
 #define BROKER_PARAM_H
 
-#include "../policies/policy.h"
+#include "../policies/builtin.h"
+
+/* A parameter as it was given, for a policy whose parameters are not known yet. */
+struct policy_setting {
+	char key[32], value[64];
+};
 
 /* Parse @text as @unit (suffixes as in policy.h).  Returns 0, or -EINVAL with one line in
  * @err ("'12q': expected bytes, such as 65536, 64K or 2M"). */

@@ -24,7 +24,7 @@
 #define LOAN_MAX      1000u
 #define EPOCH_ASSUMED 1000000u /* ns, before there is a view */
 #define ERRNO_MAX     4096
-#define REASON_LEN    80
+#define REASON_LEN    288
 
 static void planner_lock(struct planner *p)
 {
@@ -39,8 +39,7 @@ static void planner_unlock(struct planner *p)
 	__atomic_store_n(&p->lock, 0, __ATOMIC_RELEASE);
 }
 
-/* What a policy finds in its plan: valid, and nothing granted. */
-static void plan_default(struct amux_plan *plan, uint64_t epoch_ns)
+void plan_default(struct amux_plan *plan, uint64_t epoch_ns)
 {
 	memset(plan, 0, sizeof(*plan));
 	plan->abi = AMUX_POLICY_ABI;
@@ -61,10 +60,11 @@ static void plan_refuse(struct amux_plan *plan, uint64_t epoch_ns)
 }
 
 static void planner_start(struct planner *p, const struct amux_policy_ops *ops,
-			  const uint64_t *values, void *state)
+			  const uint64_t *values, void *state, struct plugin_link *link)
 {
 	memcpy(p->values, values, sizeof(p->values));
 	p->state = state;
+	p->link = link;
 	p->slow = 0;
 	if (ops->start)
 		ops->start(state, p->values);
@@ -91,7 +91,8 @@ int plan_init(struct planner *p, const struct amux_policy_ops *ops, const uint64
 			goto err_state;
 	}
 	plan_default(&p->plan, EPOCH_ASSUMED);
-	planner_start(p, ops, values, state);
+	p->raw = p->plan;
+	planner_start(p, ops, values, state, NULL);
 	return 0;
 
 err_state:
@@ -114,99 +115,169 @@ void plan_fini(struct planner *p)
 }
 
 void plan_set(struct planner *p, const struct amux_policy_ops *ops, const uint64_t *values,
-	      void *state)
+	      void *state, struct plugin_link *link)
 {
 	free_state(p);
 	p->reverted = false;
 	planner_lock(p);
 	p->why[0] = '\0';
 	planner_unlock(p);
-	planner_start(p, ops, values, state);
+	planner_start(p, ops, values, state, link);
 	stat_add(&p->stats->policy_switches, 1);
 }
 
-/* One call of the policy.  0, or -errno and in @reason what it did ("returned ..."). */
-static int plan_ask(struct planner *p, const struct amux_view *view, struct amux_plan *plan,
-		    char *reason)
+/* What is wrong with what plan() returned, in @reason. */
+static enum policy_failure judge(int ret, uint32_t abi, char *reason)
 {
 	const char *name;
-	int ret;
 
-	plan_default(plan, view->epoch_ns);
-	if (p->ops->abi != AMUX_POLICY_ABI) {
-		snprintf(reason, REASON_LEN, "has abi %u, expected %u,", p->ops->abi,
-			 AMUX_POLICY_ABI);
-		return -EPROTO;
-	}
-	ret = p->ops->plan(p->state, view, plan);
 	if (ret) {
 		name = ret < 0 && ret > -ERRNO_MAX ? strerrorname_np(-ret) : NULL;
 		if (name)
 			snprintf(reason, REASON_LEN, "returned -%s (%d)", name, ret);
 		else
 			snprintf(reason, REASON_LEN, "returned %d", ret);
-		return ret < 0 ? ret : -EPROTO;
+		return POLICY_ERROR;
 	}
-	if (plan->abi != AMUX_POLICY_ABI) {
-		snprintf(reason, REASON_LEN, "returned a plan of abi %u, expected %u,",
-			 plan->abi, AMUX_POLICY_ABI);
-		return -EPROTO;
+	if (abi != AMUX_POLICY_ABI) {
+		snprintf(reason, REASON_LEN, "returned a plan of abi %u, expected %u,", abi,
+			 AMUX_POLICY_ABI);
+		return POLICY_ABI;
 	}
-	return 0;
+	return POLICY_NONE;
+}
+
+/* One call of a built-in policy, into p->raw; else what it did ("returned ...") in @reason. */
+static enum policy_failure ask_builtin(struct planner *p, const struct amux_view *view,
+				       char *reason)
+{
+	uint64_t start = clock_ns(), took;
+	enum policy_failure failure;
+	int ret;
+
+	p->fresh = true;
+	plan_default(&p->raw, view->epoch_ns);
+	if (p->ops->abi != AMUX_POLICY_ABI) {
+		snprintf(reason, REASON_LEN, "has abi %u, expected %u,", p->ops->abi,
+			 AMUX_POLICY_ABI);
+		return POLICY_ABI;
+	}
+	ret = p->ops->plan(p->state, view, &p->raw);
+	took = clock_ns() - start;
+	p->slow = took > AMUX_POLICY_BUDGET_NS ? p->slow + 1 : 0;
+	failure = judge(ret, p->raw.abi, reason);
+	if (failure || p->slow < SLOW_CALLS)
+		return failure;
+	snprintf(reason, REASON_LEN,
+		 "took %" PRIu64 " us (budget %llu us), the third time running,", took / 1000,
+		 AMUX_POLICY_BUDGET_NS / 1000);
+	return POLICY_SLOW;
+}
+
+/* A plug-in's answer, if there is one by now. */
+static enum policy_failure ask_plugin(struct planner *p, const struct amux_view *view,
+				      char *reason)
+{
+	struct plugin_answer answer;
+	enum policy_failure failure;
+	uint32_t late = p->link->late;
+	int ret = plugin_take(p->link, &answer);
+	bool given_up;
+
+	if (ret == -EFAULT) {
+		snprintf(reason, REASON_LEN, "took away the memory that it shares");
+		return POLICY_CRASHED;
+	}
+	if (!ret) {
+		p->fresh = true;
+		failure = judge(answer.ret, answer.plan.abi, reason);
+		if (!failure)
+			p->raw = answer.plan;
+		return failure;
+	}
+	given_up = plugin_late(p->link, clock_ns(), view->epoch_ns);
+	stat_add(&p->stats->policy_late, p->link->late - late);
+	if (!given_up)
+		return POLICY_NONE;
+	snprintf(reason, REASON_LEN, "gave no plan for %u epochs", p->link->late);
+	return POLICY_STALLED;
+}
+
+static enum policy_failure plan_ask(struct planner *p, const struct amux_view *view,
+				    char *reason)
+{
+	return p->link ? ask_plugin(p, view, reason) : ask_builtin(p, view, reason);
 }
 
 /* Replace the policy by the safe one with default parameters; needs no memory. */
-static void plan_revert(struct planner *p, const char *reason)
+static void plan_revert(struct planner *p, const char *name, enum policy_failure failure,
+			const char *reason)
 {
 	uint64_t values[AMUX_POLICY_PARAMS];
 
 	planner_lock(p);
 	snprintf(p->why, sizeof(p->why), "policy %.24s %s in epoch %" PRIu64 "; %s took over",
-		 p->ops->name, reason, stat_read(&p->stats->epochs) + 1, p->safe->name);
+		 name, reason, stat_read(&p->stats->epochs) + 1, p->safe->name);
 	planner_unlock(p);
 
+	if (p->link)
+		plugin_give_up(p->link, failure);
 	free_state(p);
 	p->reverted = true;
 	memset(p->safe_state, 0, p->safe->state_size);
 	policy_defaults(p->safe, values);
-	planner_start(p, p->safe, values, p->safe_state);
+	planner_start(p, p->safe, values, p->safe_state, NULL);
 	stat_add(&p->stats->policy_reverts, 1);
+	stat_add(&p->stats->policy_failures[failure], 1);
 }
 
-void plan_epoch(struct planner *p, const struct amux_view *view)
+void plan_fail(struct planner *p, const struct plugin_link *link, const char *name,
+	       enum policy_failure failure, const char *what)
 {
-	uint64_t start = clock_ns(), took;
+	if (link == p->link && !p->reverted)
+		plan_revert(p, name, failure, what);
+}
+
+static void plan_round(struct planner *p, const struct amux_view *view, bool ask)
+{
+	uint64_t start = clock_ns();
+	enum policy_failure failure;
 	char reason[REASON_LEN];
 	struct amux_plan plan;
 	unsigned int clamps;
-	bool bad;
-	int err;
 
-	err = plan_ask(p, view, &plan, reason);
-	took = clock_ns() - start;
-	bad = err;
-	p->slow = took > AMUX_POLICY_BUDGET_NS ? p->slow + 1 : 0;
-	if (!err && p->slow >= SLOW_CALLS) {
-		snprintf(reason, sizeof(reason),
-			 "took %" PRIu64 " us (budget %llu us), the third time running,",
-			 took / 1000, AMUX_POLICY_BUDGET_NS / 1000);
-		bad = true;
-	}
+	p->fresh = false;
+	failure = plan_ask(p, view, reason);
 	/* A replacement that is slow, too, means that the machine is: its plan holds. */
-	if (bad && !p->reverted) {
-		plan_revert(p, reason);
-		err = plan_ask(p, view, &plan, reason);
+	if (failure && !p->reverted) {
+		plan_revert(p, p->ops->name, failure, reason);
+		failure = plan_ask(p, view, reason);
 	}
-	if (err)
-		plan_refuse(&plan, view->epoch_ns);
+	if (failure && failure != POLICY_SLOW)
+		plan_refuse(&p->raw, view->epoch_ns);
+	plan = p->raw;
 	clamps = plan_clamp(&plan, view);
 
 	planner_lock(p);
 	p->plan = plan;
 	planner_unlock(p);
-	stat_add(&p->stats->plan_clamps, clamps);
+	/* A page that is not there is noticed by the next look. */
+	if (ask && p->link && !p->link->owed)
+		plugin_ask(p->link, view);
+	if (p->fresh)
+		stat_add(&p->stats->plan_clamps, clamps);
 	stat_add(&p->stats->epochs, 1);
 	stat_add(&p->stats->plan_ns, clock_ns() - start);
+}
+
+void plan_epoch(struct planner *p, const struct amux_view *view)
+{
+	plan_round(p, view, true);
+}
+
+void plan_look(struct planner *p, const struct amux_view *view)
+{
+	plan_round(p, view, false);
 }
 
 void plan_describe(struct planner *p, char *name, size_t namelen, char *why, size_t whylen)

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "closer.h"
 #include "region.h"
 
 int region_map(struct region **out, int fd, uint64_t size, bool readonly, char *err,
@@ -109,10 +110,10 @@ void region_prefault(const struct region *r, int fd)
 	}
 }
 
-void region_unmap(struct region *r)
+void region_unmap(struct region *r, struct closer *closer)
 {
 	if (!r)
 		return;
-	munmap(r->addr, r->mapped);
+	closer_unmap(closer, r->addr, r->mapped);
 	free(r);
 }

@@ -14,6 +14,8 @@
 
 #define REGION_PREFAULT_MAX (256ull << 20) /* what a registration may take time for */
 
+struct closer;
+
 struct region {
 	uint8_t *addr;	   /* of the whole file as it was when registered */
 	uint64_t mapped;   /* bytes mapped, >= size */
@@ -40,6 +42,7 @@ void region_prefault(const struct region *r, int fd);
 /* The same for bytes @addr .. @addr + @len - 1 of @r, clipped to it, holes included: a copy that
  * has begun needs them. */
 void region_populate(const struct region *r, uint64_t addr, uint64_t len, bool write);
-void region_unmap(struct region *r);
+/* Its memory may be given back later, by @closer (may be NULL). */
+void region_unmap(struct region *r, struct closer *closer);
 
 #endif /* BROKER_REGION_H */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * reload.c - change a running broker: policy, tenants, tuning, the config file.
+ * reload.c - change a running broker: tenants, tuning, the config file.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,43 +16,6 @@ static void change_done(struct mail *mail)
 	free(mail->arg);
 }
 
-int broker_set_policy(struct broker *b, const struct amux_policy_ops *ops,
-		      const uint64_t *values)
-{
-	struct policy_change *pc[TENANT_NODES] = { NULL };
-	unsigned int i;
-
-	/* All memory first: either every node switches or none does. */
-	for (i = 0; i < b->n_nodes; i++) {
-		pc[i] = calloc(1, sizeof(*pc[i]));
-		if (!pc[i])
-			goto err;
-		pc[i]->state = ops->state_size ? calloc(1, ops->state_size) : NULL;
-		if (ops->state_size && !pc[i]->state)
-			goto err;
-		pc[i]->ops = ops;
-		memcpy(pc[i]->values, values, sizeof(pc[i]->values));
-		pc[i]->mail.type = MAIL_POLICY;
-		pc[i]->mail.arg = pc[i];
-		pc[i]->mail.done = change_done;
-	}
-	for (i = 0; i < b->n_nodes; i++)
-		mux_post(&b->mux[i], &pc[i]->mail);
-	for (i = 0; amux_policies[i]; i++)
-		if (amux_policies[i] == ops)
-			b->policy = i;
-	memcpy(b->values, values, sizeof(b->values));
-	return 0;
-
-err:
-	for (i = 0; i < b->n_nodes; i++) {
-		if (pc[i])
-			free(pc[i]->state);
-		free(pc[i]);
-	}
-	return -ENOMEM;
-}
-
 /* Best effort: without memory a tenant or mux keeps its old values until the next reload. */
 static void broker_apply_tenants(struct broker *b)
 {
@@ -62,6 +25,7 @@ static void broker_apply_tenants(struct broker *b)
 		struct tenant *t = container_of(pos, struct tenant, link);
 
 		tenant_limits(&b->cfg, t->name, &t->weight, &t->reserve_bps, &t->limit_bps);
+		tenant_caps(&b->cfg, t->name, &t->caps);
 		for (unsigned int i = 0; i < b->n_nodes; i++) {
 			struct tenant_change *tc = calloc(1, sizeof(*tc));
 
@@ -75,6 +39,7 @@ static void broker_apply_tenants(struct broker *b)
 				.weight = t->weight,
 				.reserve_bps = t->reserve_bps,
 				.limit_bps = t->limit_bps,
+				.fault_ns = tenant_fault_ns(&t->caps),
 			};
 			mux_post(&b->mux[i], &tc->mail);
 		}
@@ -103,20 +68,43 @@ void broker_overrides(struct broker *b, const char *const *set, unsigned int n)
 	b->n_set = n;
 }
 
+/* Is it the same one, with the same parameters? */
+static bool same_policy(const struct config *x, const struct config *y)
+{
+	int i = config_policy_index(x->policy);
+
+	if (strcmp(x->policy, y->policy))
+		return false;
+	if (i >= 0)
+		return !memcmp(x->policy_values[i], y->policy_values[i],
+			       sizeof(x->policy_values[i]));
+	if (x->n_plugin_settings != y->n_plugin_settings)
+		return false;
+	for (unsigned int s = 0; s < x->n_plugin_settings; s++)
+		if (strcmp(x->plugin_settings[s].key, y->plugin_settings[s].key) ||
+		    strcmp(x->plugin_settings[s].value, y->plugin_settings[s].value))
+			return false;
+	return true;
+}
+
 int broker_reload(struct broker *b, char *err, size_t errlen)
 {
 	struct config *cfg;
-	int ret, policy;
 	bool same;
+	int ret;
 
 	if (!b->path[0]) {
 		snprintf(err, errlen, "reload: no config file was given (--config)");
 		return -ENOENT;
 	}
 	cfg = malloc(sizeof(*cfg));
-	if (!cfg)
+	if (!cfg) {
+		snprintf(err, errlen, "%s: out of memory", b->path);
 		return -ENOMEM;
+	}
 	config_default(cfg);
+	if (b->cfg.system)
+		config_system(cfg);
 	ret = config_load(cfg, b->path, err, errlen);
 	for (unsigned int i = 0; i < b->n_set && !ret; i++)
 		ret = config_override(cfg, b->set[i], err, errlen);
@@ -127,17 +115,12 @@ int broker_reload(struct broker *b, char *err, size_t errlen)
 	if (ret)
 		goto out;
 	/* What was switched by hand stands unless the file's own words on it changed. */
-	policy = config_policy_index(cfg->policy);
-	same = !strcmp(cfg->policy, b->cfg.policy) &&
-	       !memcmp(cfg->policy_values[policy], b->cfg.policy_values[policy],
-		       sizeof(cfg->policy_values[policy]));
+	same = same_policy(cfg, &b->cfg);
 	b->cfg = *cfg;
 	broker_apply_tenants(b);
 	broker_apply_tuning(b);
 	if (!same)
-		ret = broker_set_policy(b, amux_policies[policy], cfg->policy_values[policy]);
-	if (ret)
-		snprintf(err, errlen, "out of memory");
+		ret = switch_configured(b, err, errlen);
 out:
 	free(cfg);
 	return ret;

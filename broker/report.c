@@ -11,6 +11,7 @@
 
 #include "../client/abi.h"
 #include "clock.h"
+#include "report_json.h"
 
 #define PAGE_BYTES 4096
 
@@ -40,17 +41,10 @@ const char *const report_reasons[AMUX_REASON_COUNT] = {
 	[AMUX_REASON_DAMON] = "damon",
 };
 
-const char *const report_wqs[ENGINE_WQS] = {
-	[ENGINE_WQ_KERNEL] = "kernel",
-	[ENGINE_WQ_USER] = "user",
-};
-
-/* To operators an engine is up or down; why it is not up yet tells who has to act. */
-const char *const report_health[ENGINE_EMPTY + 1] = {
-	[ENGINE_UP] = "up",
-	[ENGINE_LOST] = "down, not proved quiet",
-	[ENGINE_QUIET] = "down, work being redone",
-	[ENGINE_EMPTY] = "down",
+const char *const report_failures[POLICY_FAILURES] = {
+	[POLICY_NONE] = "none", [POLICY_ERROR] = "error",     [POLICY_ABI] = "abi",
+	[POLICY_SLOW] = "slow", [POLICY_STALLED] = "stalled", [POLICY_CRASHED] = "crashed",
+	[POLICY_LOAD] = "load",
 };
 
 static const char *const class_names[AMUX_CLASSES] = {
@@ -150,11 +144,6 @@ void report_users(struct broker *b, struct flow_stats *out)
 
 /* -------------------------------------------------------------------- pieces */
 
-static json_int_t num(uint64_t v)
-{
-	return v > INT64_MAX ? INT64_MAX : (json_int_t)v;
-}
-
 static json_int_t counter(const uint64_t *p)
 {
 	return num(stat_read(p));
@@ -179,22 +168,6 @@ static json_t *text(const char *s)
 		if (*p & 0x80)
 			*p = '?';
 	return json_string(clean);
-}
-
-static json_t *ratio(uint64_t a, uint64_t b)
-{
-	return b ? json_real((double)a / (double)b) : json_null();
-}
-
-/* Append to an array, which is consumed if that fails. */
-static json_t *append(json_t *array, json_t *item)
-{
-	if (array && !json_array_append_new(array, item))
-		return array;
-	if (!array)
-		json_decref(item);
-	json_decref(array);
-	return NULL;
 }
 
 /* [[upper edge in ns, count], ...] of the buckets that hold something: two of them subtracted
@@ -236,6 +209,24 @@ static json_t *counts_json(const char *const *names, const uint64_t *values, uns
 	return o;
 }
 
+/* {"refused": {...}, "cut_off": {...}, "request_waits": n} */
+static json_t *refusals_json(const struct refusal_counts *rc)
+{
+	return json_pack("{s:o, s:o, s:I}", "refused",
+			 counts_json(refusal_names, rc->refused, REFUSALS), "cut_off",
+			 counts_json(cutoff_names, rc->cut, CUTOFFS), "request_waits",
+			 num(rc->waits));
+}
+
+static json_t *caps_json(const struct config_caps *c)
+{
+	return json_pack("{s:I, s:I, s:o, s:I, s:o, s:o, s:o}", "connections",
+			 num(c->connections), "regions", num(c->regions), "region_bytes",
+			 limit(c->region_bytes), "queues", num(c->queues), "queue_bytes",
+			 limit(c->queue_bytes), "faults_per_s", limit(c->faults),
+			 "requests_per_s", limit(c->requests));
+}
+
 static json_t *flow_json(const struct flow_stats *f)
 {
 	uint64_t actual = stat_read(&f->actual_ns), declined = 0;
@@ -244,17 +235,17 @@ static json_t *flow_json(const struct flow_stats *f)
 		declined += stat_read(&f->declined[i]);
 	return json_pack(
 		"{s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
-		" s:I, s:o, s:o, s:o, s:o}",
+		" s:I, s:I, s:o, s:o, s:o, s:o}",
 		"requests", counter(&f->requests), "completed", counter(&f->completed),
 		"failed", counter(&f->failed), "withdrawn", counter(&f->withdrawn), "declined",
 		num(declined), "declines",
 		counts_json(report_declines, f->declined, DECLINE_REASONS), "declined_bytes",
 		counter(&f->declined_bytes), "descriptors", counter(&f->descriptors),
 		"engine_bytes", counter(&f->engine_bytes), "borrowed_bytes",
-		counter(&f->borrowed_bytes), "faults", counter(&f->faults), "resumes",
-		counter(&f->resumes), "actual_ns", num(actual), "alone_ns",
-		counter(&f->alone_ns), "cpu_ns", counter(&f->cpu_ns), "engine_cpu_ns",
-		counter(&f->engine_cpu_ns), "slowdown_alone",
+		counter(&f->borrowed_bytes), "faults", counter(&f->faults), "fault_waits",
+		counter(&f->fault_waits), "resumes", counter(&f->resumes), "actual_ns",
+		num(actual), "alone_ns", counter(&f->alone_ns), "cpu_ns", counter(&f->cpu_ns),
+		"engine_cpu_ns", counter(&f->engine_cpu_ns), "slowdown_alone",
 		ratio(actual, stat_read(&f->alone_ns)), "slowdown_cpu",
 		ratio(actual, stat_read(&f->cpu_ns)), "wait", hist_json(&f->wait), "service",
 		hist_json(&f->service));
@@ -347,13 +338,16 @@ static json_t *plan_json(const struct status_node *node)
 
 static json_t *mux_json(const struct mux_stats *m)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "loops",
-			 counter(&m->loops), "sleeps", counter(&m->sleeps), "cpu_ns",
-			 counter(&m->cpu_ns), "epochs", counter(&m->epochs), "plan_ns",
-			 counter(&m->plan_ns), "plan_clamps", counter(&m->plan_clamps),
-			 "policy_switches", counter(&m->policy_switches), "policy_reverts",
-			 counter(&m->policy_reverts), "revocations", counter(&m->revocations),
-			 "revoke", hist_json(&m->revoke));
+	return json_pack(
+		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o}", "loops",
+		counter(&m->loops), "sleeps", counter(&m->sleeps), "cpu_ns",
+		counter(&m->cpu_ns), "epochs", counter(&m->epochs), "plan_ns",
+		counter(&m->plan_ns), "plan_clamps", counter(&m->plan_clamps),
+		"policy_switches", counter(&m->policy_switches), "policy_reverts",
+		counter(&m->policy_reverts), "policy_late", counter(&m->policy_late),
+		"policy_failures",
+		counts_json(report_failures + 1, m->policy_failures + 1, POLICY_FAILURES - 1),
+		"revocations", counter(&m->revocations), "revoke", hist_json(&m->revoke));
 }
 
 /* What went wrong with the policy, or null. */
@@ -377,80 +371,9 @@ static json_t *nodes_json(struct broker *b)
 	return a;
 }
 
-/* {"0x03": n, ...}: errors and page faults by the status of their records */
-static json_t *statuses_json(const struct engine_stats *s)
-{
-	json_t *o = json_object();
-	char name[8];
-
-	for (unsigned int i = 0; o && i < ENGINE_STATUSES; i++) {
-		if (!s->status[i])
-			continue;
-		snprintf(name, sizeof(name), "0x%02x", i);
-		if (json_object_set_new(o, name, json_integer(num(s->status[i])))) {
-			json_decref(o);
-			return NULL;
-		}
-	}
-	return o;
-}
-
-static json_t *engine_json(const struct status_device *d, unsigned int i, uint64_t uptime)
-{
-	const struct status_outage *so = &d->outages[i];
-	const struct engine_stats *s = &d->engines[i];
-	const struct device *dev = d->dev;
-	json_t *wqs = json_array();
-
-	for (unsigned int w = dev->caps & DEVICE_CAP_USER ? ENGINE_WQ_USER : 0; w < ENGINE_WQS;
-	     w++)
-		wqs = append(wqs, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "wq",
-					    report_wqs[w], "entries", num(dev->wq_size[w]),
-					    "priority", num(dev->wq_priority[w]), "descriptors",
-					    num(s->descriptors[w]), "bytes", num(s->bytes[w]),
-					    "full", num(s->full[w])));
-	return json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:o, s:I, s:o}",
-			 "engine", num(i), "state", report_health[so->health], "losses",
-			 num(so->losses), "redone", num(so->redone), "failed", num(so->failed),
-			 "busy_ns", num(s->busy_ns), "utilisation", ratio(s->busy_ns, uptime),
-			 "errors", num(s->errors), "partial", num(s->partial), "statuses",
-			 statuses_json(s), "cpu_ns", num(s->cpu_ns), "wqs", wqs);
-}
-
-static json_t *device_json(const struct status_device *d, uint64_t uptime)
-{
-	const struct device *dev = d->dev;
-	json_t *engines = json_array();
-
-	for (unsigned int i = 0; i < dev->engines; i++)
-		engines = append(engines, engine_json(d, i, uptime));
-	return json_pack("{s:s, s:s, s:i, s:b, s:b, s:I, s:I, s:I, s:I, s:{s:I, s:I}, s:o}",
-			 "name", dev->name, "engine", d->engine, "node", dev->node, "modelled",
-			 (int)!!(dev->caps & DEVICE_CAP_MODEL), "cpu",
-			 (int)!!(dev->caps & DEVICE_CAP_CPU), "rate_bps", num(dev->rate_bps),
-			 "engine_bps", num(dev->engine_bps), "desc_ns", num(dev->desc_ns),
-			 "max_xfer_bytes", num(dev->max_xfer), "inflight_bytes", "kernel",
-			 num(d->inflight_bytes[AMUX_CLASS_KERNEL]), "user",
-			 num(d->inflight_bytes[AMUX_CLASS_USER]), "engines", engines);
-}
-
 static uint64_t uptime_ns(struct broker *b)
 {
 	return clock_ns() - broker_start_ns(b);
-}
-
-static json_t *devices_json(struct broker *b, uint64_t uptime)
-{
-	struct status_node node;
-	unsigned int n = broker_node(b, UINT32_MAX, &node);
-	json_t *a = json_array();
-
-	for (unsigned int i = 0; i < n; i++) {
-		broker_node(b, i, &node);
-		for (unsigned int d = 0; d < node.n_devices; d++)
-			a = append(a, device_json(&node.devices[d], uptime));
-	}
-	return a;
 }
 
 /* ------------------------------------------------------------------ policies */
@@ -481,6 +404,18 @@ static json_t *params_json(const struct amux_policy_ops *ops, const uint64_t *va
 	return a;
 }
 
+/* Where the policy in use comes from, or null: it is built in. */
+static json_t *plugin_json(struct broker *b)
+{
+	pid_t pid;
+	const char *file = broker_plugin(b, &pid);
+
+	if (!file)
+		return json_null();
+	return json_pack("{s:o, s:o}", "file", text(file), "pid",
+			 pid ? json_integer(pid) : json_null());
+}
+
 json_t *report_policy(struct broker *b)
 {
 	const uint64_t *values;
@@ -494,8 +429,16 @@ json_t *report_policy(struct broker *b)
 		force = append(force, json_pack("{s:i, s:s, s:o}", "node", node.node, "policy",
 						node.policy, "reverted", reverted_json(&node)));
 	}
-	return json_pack("{s:s, s:s, s:o, s:o}", "policy", ops->name, "summary", ops->summary,
-			 "params", params_json(ops, values), "in_force", force);
+	return json_pack("{s:s, s:s, s:o, s:o, s:o}", "policy", ops->name, "summary",
+			 ops->summary, "plugin", plugin_json(b), "params",
+			 params_json(ops, values), "in_force", force);
+}
+
+static json_t *policy_json(const struct amux_policy_ops *ops, bool active,
+			   const uint64_t *values)
+{
+	return json_pack("{s:s, s:s, s:b, s:o}", "name", ops->name, "summary", ops->summary,
+			 "active", (int)active, "params", params_json(ops, values));
 }
 
 json_t *report_policies(struct broker *b)
@@ -504,16 +447,16 @@ json_t *report_policies(struct broker *b)
 	const struct amux_policy_ops *active = broker_policy(b, &values);
 	const struct config *cfg = broker_config(b);
 	json_t *a = json_array();
+	pid_t pid;
 
 	for (unsigned int i = 0; i < CONFIG_POLICIES && amux_policies[i]; i++) {
 		const struct amux_policy_ops *ops = amux_policies[i];
 
-		a = append(a,
-			   json_pack("{s:s, s:s, s:b, s:o}", "name", ops->name, "summary",
-				     ops->summary, "active", (int)(ops == active), "params",
-				     params_json(ops, ops == active ? values
-								    : cfg->policy_values[i])));
+		a = append(a, policy_json(ops, ops == active,
+					  ops == active ? values : cfg->policy_values[i]));
 	}
+	if (broker_plugin(b, &pid))
+		a = append(a, policy_json(active, true, values));
 	return json_pack("{s:o}", "policies", a);
 }
 
@@ -535,16 +478,20 @@ json_t *report_status(struct broker *b)
 	struct status_tenant tenant;
 	json_t *metrics = cfg->metrics_addr[0] ? text(cfg->metrics_addr) : json_null();
 
-	return json_pack("{s:s, s:i, s:I, s:s, s:b, s:I, s:o, s:o, s:I, s:I, s:I, s:o, s:o,"
-			 " s:o}",
-			 "version", AMUX_VERSION, "pid", (int)getpid(), "uptime_ns",
-			 num(uptime), "policy", policy->name, "model",
-			 (int)config_modelled(cfg), "time_scale", num(config_time_scale(cfg)),
-			 "socket", text(cfg->socket), "metrics", metrics, "connections",
-			 num(broker_connections(b)), "tenants",
-			 num(broker_tenant(b, UINT32_MAX, &tenant)), "rejected",
-			 num(broker_rejected(b)), "classes", classes_json(b), "nodes",
-			 nodes_json(b), "devices", devices_json(b, uptime));
+	return merge(
+		refusals_json(broker_refusals(b)),
+		json_pack(
+			"{s:s, s:i, s:I, s:s, s:o, s:b, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:o,"
+			" s:o, s:o}",
+			"version", AMUX_VERSION, "pid", (int)getpid(), "uptime_ns", num(uptime),
+			"policy", policy->name, "plugin", plugin_json(b), "model",
+			(int)config_modelled(cfg), "time_scale", num(config_time_scale(cfg)),
+			"socket", text(cfg->socket), "metrics", metrics, "connections",
+			num(broker_connections(b)), "tenants",
+			num(broker_tenant(b, UINT32_MAX, &tenant)), "rejected",
+			num(broker_rejected(b)), "closing", num(broker_closing(b)), "classes",
+			classes_json(b), "nodes", nodes_json(b), "devices",
+			report_device_list(b, uptime)));
 }
 
 /* Whole 64-bit words, which JSON integers are not. */
@@ -565,16 +512,19 @@ json_t *report_tenants(struct broker *b)
 
 	for (unsigned int i = 0; i < n; i++) {
 		broker_tenant(b, i, &t);
-		a = append(
-			a,
-			merge(json_pack("{s:I, s:o, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I}",
-					"id", num(t.id), "name", text(t.name), "weight",
-					num(t.weight), "reserve_bps", num(t.reserve_bps),
-					"limit_bps", limit(t.limit_bps), "connections",
-					num(t.connections), "queues", num(t.queues), "regions",
-					num(t.regions), "region_bytes", num(t.region_bytes),
-					"queued_bytes", num(t.queued_bytes)),
-			      merge(ledger_json(t.stats), flow_json(t.stats))));
+		a = append(a, merge(json_pack("{s:I, s:o, s:I, s:I, s:o, s:I, s:I, s:I, s:I, "
+					      "s:I, s:I, s:o, s:I}",
+					      "id", num(t.id), "name", text(t.name), "weight",
+					      num(t.weight), "reserve_bps", num(t.reserve_bps),
+					      "limit_bps", limit(t.limit_bps), "connections",
+					      num(t.connections), "queues", num(t.queues),
+					      "regions", num(t.regions), "region_bytes",
+					      num(t.region_bytes), "queued_bytes",
+					      num(t.queued_bytes), "queue_bytes",
+					      num(t.queue_bytes), "limits", caps_json(t.caps),
+					      "evictions", num(t.evictions)),
+				    merge(refusals_json(t.refusals),
+					  merge(ledger_json(t.stats), flow_json(t.stats)))));
 	}
 	return json_pack("{s:o}", "tenants", a);
 }
@@ -584,5 +534,5 @@ json_t *report_devices(struct broker *b)
 	uint64_t uptime = uptime_ns(b);
 
 	return json_pack("{s:I, s:o}", "uptime_ns", num(uptime), "devices",
-			 devices_json(b, uptime));
+			 report_device_list(b, uptime));
 }

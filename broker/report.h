@@ -45,6 +45,9 @@ extern const char *const report_declines[DECLINE_REASONS];
 extern const char *const report_kernel_declines[AMUX_DECLINE_COUNT];
 extern const char *const report_reasons[AMUX_REASON_COUNT];
 extern const char *const report_health[ENGINE_EMPTY + 1];
+/* What an operator is told of engine @i of @d: a health, "draining" or "drained". */
+const char *report_engine(const struct status_device *d, unsigned int i);
+extern const char *const report_failures[POLICY_FAILURES];
 extern const char *const report_wqs[ENGINE_WQS];
 
 json_t *report_version(void);

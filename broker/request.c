@@ -8,42 +8,31 @@
 /* A page that faults this often although touching it works is given up. */
 #define FAULTS_WITHOUT_PROGRESS 8
 
+/* What each op uses of an SQE. */
+struct op_use {
+	uint8_t regions, writes; /* bits of region[] */
+	bool param;		 /* offset[2] is a pattern or a seed */
+};
+
+static const struct op_use op_use[AMUX_OP_COUNT] = {
+	[AMUX_OP_COPY] = { 3, 2, false },    [AMUX_OP_FILL] = { 2, 2, true },
+	[AMUX_OP_COMPARE] = { 3, 0, false }, [AMUX_OP_DUALCAST] = { 7, 6, false },
+	[AMUX_OP_CRC32C] = { 1, 0, true },   [AMUX_OP_COPY_CRC] = { 3, 2, true },
+};
+
 unsigned int op_regions(uint8_t op)
 {
-	switch (op) {
-	case AMUX_OP_COPY:
-	case AMUX_OP_COMPARE:
-	case AMUX_OP_COPY_CRC:
-		return 3;
-	case AMUX_OP_FILL:
-		return 2;
-	case AMUX_OP_DUALCAST:
-		return 7;
-	case AMUX_OP_CRC32C:
-		return 1;
-	default:
-		return 0;
-	}
+	return op < AMUX_OP_COUNT ? op_use[op].regions : 0;
 }
 
-/* Bits of region[] that @op writes. */
 static unsigned int op_writes(uint8_t op)
 {
-	switch (op) {
-	case AMUX_OP_COPY:
-	case AMUX_OP_FILL:
-	case AMUX_OP_COPY_CRC:
-		return 2;
-	case AMUX_OP_DUALCAST:
-		return 6;
-	default:
-		return 0;
-	}
+	return op_use[op].writes;
 }
 
 static bool op_uses_param(uint8_t op)
 {
-	return op == AMUX_OP_FILL || op == AMUX_OP_CRC32C || op == AMUX_OP_COPY_CRC;
+	return op_use[op].param;
 }
 
 static int sqe_check_fields(const struct amux_sqe *s, uint16_t *field)
@@ -95,11 +84,12 @@ static bool sqe_overlaps(const struct amux_sqe *s, struct region *const *region,
 int request_init(struct request *r, const struct amux_sqe *sqe, struct region *const *region,
 		 uint16_t *field)
 {
-	unsigned int uses = op_regions(sqe->op), writes = op_writes(sqe->op);
+	unsigned int uses = op_regions(sqe->op), writes;
 	int ret = sqe_check_fields(sqe, field);
 
 	if (ret)
 		return ret;
+	writes = op_writes(sqe->op);
 	for (unsigned int i = 0; i < 3; i++) {
 		if (!(uses & (1u << i)))
 			continue;
@@ -116,18 +106,25 @@ int request_init(struct request *r, const struct amux_sqe *sqe, struct region *c
 			return -ERANGE;
 	}
 
-	memset(r, 0, sizeof(*r));
 	list_init(&r->link);
+	r->flow = NULL;
 	r->user_data = sqe->user_data;
-	r->op = sqe->op;
-	r->len = sqe->len;
-	r->flags = sqe->flags;
 	for (unsigned int i = 0; i < 3; i++) {
-		if (!(uses & (1u << i)))
-			continue;
-		r->region[i] = region[i];
-		r->addr[i] = region[i]->addr + sqe->offset[i];
+		bool used = uses & (1u << i);
+
+		r->region[i] = used ? region[i] : NULL;
+		r->addr[i] = used ? region[i]->addr + sqe->offset[i] : NULL;
 	}
+	r->param = op_uses_param(sqe->op) ? sqe->offset[2] : 0;
+	r->len = sqe->len;
+	r->issued = r->done = r->result = 0;
+	r->arrived_ns = r->issued_ns = r->ahead = 0;
+	r->inflight = 0;
+	r->status = 0;
+	r->field = 0;
+	r->flags = sqe->flags;
+	r->op = sqe->op;
+	r->sequential = r->backward = r->split_dual = r->stop = false;
 
 	switch (r->op) {
 	case AMUX_OP_COPY:
@@ -175,8 +172,6 @@ int request_init(struct request *r, const struct amux_sqe *sqe, struct region *c
 	default:
 		break;
 	}
-	if (op_uses_param(r->op))
-		r->param = sqe->offset[2];
 	*field = AMUX_FIELD_NONE;
 	return 0;
 }

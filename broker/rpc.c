@@ -9,26 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "list.h"
 #include "report.h"
+#include "rpc_method.h"
 
-/* What the JSON-RPC 2.0 specification calls these. */
-#define RPC_PARSE_ERROR	     -32700
-#define RPC_INVALID_REQUEST  -32600
-#define RPC_METHOD_NOT_FOUND -32601
-#define RPC_INVALID_PARAMS   -32602
-#define RPC_INTERNAL_ERROR   -32603
-
-struct rpc_error {
-	int code;
-	char text[512];
-};
-
-/* @params: an object, or NULL if there were none.  The result is a new reference, or NULL
- * with @e set; NULL and e->code 0 mean out of memory. */
-typedef json_t *(*rpc_method)(struct broker *b, const json_t *params, struct rpc_error *e);
-
-__attribute__((format(printf, 3, 4))) static json_t *refuse(struct rpc_error *e, int code,
-							    const char *fmt, ...)
+json_t *rpc_refuse(struct rpc_error *e, int code, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -101,17 +86,67 @@ static int overlay(const struct amux_policy_ops *ops, uint64_t *values, json_t *
 			text = number;
 		}
 		if (!text) {
-			refuse(e, RPC_INVALID_PARAMS,
-			       "policy %s: %.64s: expected a string or an integer", ops->name,
-			       key);
+			rpc_refuse(e, RPC_INVALID_PARAMS,
+				   "policy %s: %.64s: expected a string or an integer",
+				   ops->name, key);
 			return -1;
 		}
 		if (policy_set_param(ops, values, key, text, why, sizeof(why))) {
-			refuse(e, RPC_INVALID_PARAMS, "%s", why);
+			rpc_refuse(e, RPC_INVALID_PARAMS, "%s", why);
 			return -1;
 		}
 	}
 	return 0;
+}
+
+/* A plug-in: the answer comes when it is loaded, or is not. */
+static json_t *policy_load(struct broker *b, const char *path, json_t *given,
+			   struct rpc_error *e)
+{
+	struct policy_setting settings[AMUX_POLICY_PARAMS];
+	const struct policy_setting *configured;
+	unsigned int n, i;
+	const char *key, *text;
+	json_t *value;
+	char why[400];
+
+	if (!e->later)
+		return rpc_refuse(
+			e, RPC_INVALID_PARAMS,
+			"policy.set of a plug-in: expected a request of its own, with an "
+			"id, not part of a batch");
+	configured = config_plugin_settings(broker_config(b), path, &n);
+	memcpy(settings, configured, n * sizeof(settings[0]));
+	json_object_foreach(given, key, value)
+	{
+		for (i = 0; i < n && strcmp(settings[i].key, key); i++)
+			;
+		if (i == AMUX_POLICY_PARAMS)
+			return rpc_refuse(e, RPC_INVALID_PARAMS,
+					  "policy.set: expected at most %d parameters",
+					  AMUX_POLICY_PARAMS);
+		text = json_string_value(value);
+		if (json_is_integer(value))
+			snprintf(settings[i].value, sizeof(settings[i].value), "%lld",
+				 (long long)json_integer_value(value));
+		else if (text && strlen(text) < sizeof(settings[i].value))
+			strcpy(settings[i].value, text);
+		else
+			text = NULL;
+		if ((!text && !json_is_integer(value)) ||
+		    strlen(key) >= sizeof(settings[i].key))
+			return rpc_refuse(
+				e, RPC_INVALID_PARAMS,
+				"policy.set: %.64s: expected an integer or a string of at "
+				"most %zu characters",
+				key, sizeof(settings[i].value) - 1);
+		strcpy(settings[i].key, key);
+		n += i == n;
+	}
+	if (broker_load_policy(b, path, settings, n, &e->later->wait, why, sizeof(why)))
+		return rpc_refuse(e, RPC_INVALID_PARAMS, "%s", why);
+	e->deferred = true;
+	return NULL;
 }
 
 static json_t *do_policy_set(struct broker *b, const json_t *params, struct rpc_error *e)
@@ -120,44 +155,46 @@ static json_t *do_policy_set(struct broker *b, const json_t *params, struct rpc_
 	json_t *given = json_object_get(params, "params");
 	const struct amux_policy_ops *ops;
 	uint64_t values[AMUX_POLICY_PARAMS];
-	char why[400];
+	char why[400], path[PLUGIN_PATH_LEN];
 	int i;
 
 	if (!name)
-		return refuse(e, RPC_INVALID_PARAMS, "policy.set: expected \"name\", a string");
+		return rpc_refuse(e, RPC_INVALID_PARAMS,
+				  "policy.set: expected \"name\", a string");
 	if (given && !json_is_object(given))
-		return refuse(e, RPC_INVALID_PARAMS,
-			      "policy.set: expected \"params\" to be an object");
-	i = config_policy_index(name);
-	if (i < 0) {
-		size_t n = (size_t)snprintf(why, sizeof(why), "expected one of:");
-
-		for (unsigned int p = 0; amux_policies[p] && n < sizeof(why); p++)
-			n += (size_t)snprintf(why + n, sizeof(why) - n, "%s %s", p ? "," : "",
-					      amux_policies[p]->name);
-		return refuse(e, RPC_INVALID_PARAMS, "policy '%.64s': %s", name, why);
-	}
+		return rpc_refuse(e, RPC_INVALID_PARAMS,
+				  "policy.set: expected \"params\" to be an object");
+	i = config_policy_find(broker_config(b), name, NULL, path, sizeof(path), why,
+			       sizeof(why));
+	if (i < 0)
+		return rpc_refuse(e, RPC_INVALID_PARAMS, "policy '%.64s': %s", name, why);
+	if (i == CONFIG_PLUGIN)
+		return policy_load(b, path, given, e);
 	ops = amux_policies[i];
 	/* What is not given is as configured, not as last set: a command says it all. */
 	memcpy(values, broker_config(b)->policy_values[i], sizeof(values));
 	if (given && overlay(ops, values, given, e))
 		return NULL;
 	if (policy_check(ops, values, why, sizeof(why)))
-		return refuse(e, RPC_INVALID_PARAMS, "%s", why);
+		return rpc_refuse(e, RPC_INVALID_PARAMS, "%s", why);
 	if (broker_set_policy(b, ops, values))
-		return refuse(e, RPC_INTERNAL_ERROR, "policy %s: out of memory", ops->name);
+		return rpc_refuse(e, RPC_INTERNAL_ERROR, "policy %s: out of memory", ops->name);
 	return report_policy(b);
 }
 
 static const struct {
 	const char *name;
 	rpc_method call;
-	const char *params[3]; /* known ones */
+	const char *params[5]; /* known ones */
 } methods[] = {
 	{ "version", do_version, { NULL } },
 	{ "status", do_status, { NULL } },
 	{ "tenants", do_tenants, { NULL } },
+	{ "tenants.set", rpc_tenants_set, { "name", "weight", "reserve", "limit", NULL } },
+	{ "tenants.evict", rpc_tenants_evict, { "name", "reason", NULL } },
 	{ "devices", do_devices, { NULL } },
+	{ "devices.drain", rpc_devices_drain, { "device", "engine", NULL } },
+	{ "devices.resume", rpc_devices_resume, { "device", "engine", NULL } },
 	{ "policy.list", do_policy_list, { NULL } },
 	{ "policy.get", do_policy_get, { NULL } },
 	{ "policy.set", do_policy_set, { "name", "params", NULL } },
@@ -189,27 +226,41 @@ static json_t *call(struct broker *b, const char *name, json_t *params, struct r
 	for (m = 0; m < N_METHODS && strcmp(methods[m].name, name); m++)
 		;
 	if (m == N_METHODS)
-		return refuse(e, RPC_METHOD_NOT_FOUND, "method '%.64s': not known", name);
+		return rpc_refuse(e, RPC_METHOD_NOT_FOUND, "method '%.64s': not known", name);
 	if (params && json_array_size(params))
-		return refuse(e, RPC_INVALID_PARAMS, "%s: expected parameters by name", name);
+		return rpc_refuse(e, RPC_INVALID_PARAMS, "%s: expected parameters by name",
+				  name);
 	json_object_foreach(params, key, value)
 	{
 		for (p = 0; methods[m].params[p] && strcmp(methods[m].params[p], key); p++)
 			;
 		if (!methods[m].params[p])
-			return refuse(e, RPC_INVALID_PARAMS, "%s: unknown parameter '%.64s'",
-				      name, key);
+			return rpc_refuse(e, RPC_INVALID_PARAMS,
+					  "%s: unknown parameter '%.64s'", name, key);
 	}
 	return methods[m].call(b, json_is_object(params) ? params : NULL, e);
 }
 
-/* Answer one request object; NULL for a notification.  *@lost: memory is out. */
-static json_t *answer_one(struct broker *b, const json_t *req, int *lost)
+/* Consumes @result, whose place @e takes if it is NULL; NULL: memory is out. */
+static json_t *answer_with(json_t *id, json_t *result, const struct rpc_error *e)
+{
+	if (result)
+		return json_pack("{s:s, s:o, s:O}", "jsonrpc", "2.0", "result", result, "id",
+				 id);
+	if (e->code)
+		return answer_error(id, e->code, e->text);
+	return answer_error(id, RPC_INTERNAL_ERROR, "out of memory");
+}
+
+/* Answer one request object; NULL for a notification, and for what @later will answer.
+ * *@lost: memory is out. */
+static json_t *answer_one(struct broker *b, const json_t *req, struct rpc_later *later,
+			  int *lost)
 {
 	json_t *id = json_object_get(req, "id"), *params = json_object_get(req, "params");
 	const char *version = json_string_value(json_object_get(req, "jsonrpc"));
 	const char *name = json_string_value(json_object_get(req, "method"));
-	struct rpc_error e = { 0 };
+	struct rpc_error e = { .later = later };
 	json_t *result, *answer;
 
 	if (!json_is_object(req) || !version || strcmp(version, "2.0") || !name ||
@@ -225,17 +276,17 @@ static json_t *answer_one(struct broker *b, const json_t *req, int *lost)
 		return answer;
 	}
 	result = call(b, name, params, &e);
+	if (e.deferred) {
+		later->pending = true;
+		later->b = b;
+		later->id = json_incref(id);
+		return NULL;
+	}
 	if (!id) {
 		json_decref(result);
 		return NULL;
 	}
-	if (result)
-		answer = json_pack("{s:s, s:o, s:O}", "jsonrpc", "2.0", "result", result, "id",
-				   id);
-	else if (e.code)
-		answer = answer_error(id, e.code, e.text);
-	else
-		answer = answer_error(id, RPC_INTERNAL_ERROR, "out of memory");
+	answer = answer_with(id, result, &e);
 	*lost |= !answer;
 	return answer;
 }
@@ -253,7 +304,7 @@ static json_t *answer_batch(struct broker *b, const json_t *batch, int *lost)
 	answers = json_array();
 	*lost |= !answers;
 	for (size_t i = 0; answers && i < n; i++) {
-		one = answer_one(b, json_array_get(batch, i), lost);
+		one = answer_one(b, json_array_get(batch, i), NULL, lost);
 		if (one)
 			*lost |= json_array_append_new(answers, one) != 0;
 	}
@@ -263,26 +314,52 @@ static json_t *answer_batch(struct broker *b, const json_t *batch, int *lost)
 	return NULL;
 }
 
-/* Consumes @answer. */
+/*
+ * Consumes @answer.  Measured first and then written into memory of that size: a json_dumps()
+ * whose buffer could not grow may leave out a piece and go on.
+ */
 static char *to_line(json_t *answer)
 {
-	char *text = json_dumps(answer, JSON_COMPACT), *line;
-	size_t len;
+	size_t len = json_dumpb(answer, NULL, 0, JSON_COMPACT);
+	char *line = len ? malloc(len + 2) : NULL;
 
-	json_decref(answer);
-	if (!text)
-		return NULL;
-	len = strlen(text);
-	line = realloc(text, len + 2);
-	if (!line) {
-		free(text);
-		return NULL;
+	if (line && json_dumpb(answer, line, len, JSON_COMPACT) == len) {
+		memcpy(line + len, "\n", 2);
+	} else {
+		free(line);
+		line = NULL;
 	}
-	memcpy(line + len, "\n", 2);
+	json_decref(answer);
 	return line;
 }
 
-char *rpc_answer(struct broker *b, const char *text, size_t len)
+static void later_done(struct policy_wait *w, const char *err)
+{
+	struct rpc_later *later = container_of(w, struct rpc_later, wait);
+	struct rpc_error e = { .code = 0 };
+	json_t *id = later->id, *answer = NULL;
+
+	later->pending = false;
+	later->id = NULL;
+	if (err)
+		rpc_refuse(&e, RPC_INVALID_PARAMS, "%s", err);
+	if (id)
+		answer = answer_with(id, err ? NULL : report_policy(later->b), &e);
+	json_decref(id);
+	later->done(later, answer ? to_line(answer) : NULL);
+}
+
+void rpc_forget(struct rpc_later *later)
+{
+	if (!later->pending)
+		return;
+	later->pending = false;
+	broker_wait_forget(later->b, &later->wait);
+	json_decref(later->id);
+	later->id = NULL;
+}
+
+char *rpc_answer(struct broker *b, const char *text, size_t len, struct rpc_later *later)
 {
 	json_error_t error;
 	json_t *req = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
@@ -294,7 +371,10 @@ char *rpc_answer(struct broker *b, const char *text, size_t len)
 		answer = answer_error(NULL, RPC_PARSE_ERROR, error.text);
 		return answer ? to_line(answer) : NULL;
 	}
-	answer = json_is_array(req) ? answer_batch(b, req, &lost) : answer_one(b, req, &lost);
+	if (later)
+		later->wait.done = later_done;
+	answer = json_is_array(req) ? answer_batch(b, req, &lost)
+				    : answer_one(b, req, later, &lost);
 	json_decref(req);
 	if (answer && lost) {
 		/* Half a batch's answers would look like a whole one's. */

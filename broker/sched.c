@@ -7,10 +7,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "../client/barrier.h"
 #include "outage.h"
 #include "sched_parts.h"
+#include "soft_exec.h"
 
-#define MIN_COST_MAX (64u << 10) /* no descriptor is charged as more than this for its turn */
+#define MIN_COST_MAX   (64u << 10) /* no descriptor is charged as more than this for its turn */
+#define SLOW_CHUNK_MIN 4096ull
 
 int sched_init(struct sched *s, struct device *const *dev, unsigned int n,
 	       const struct amux_plan *plan, struct mux_stats *mux)
@@ -25,6 +28,7 @@ int sched_init(struct sched *s, struct device *const *dev, unsigned int n,
 		sd->dev = dev[i];
 		sd->min_cost = cost < MIN_COST_MAX ? (uint32_t)cost : MIN_COST_MAX;
 		sd->user_bps = AMUX_BPS_MAX;
+		sd->troubled = true; /* until it was looked at */
 		for (unsigned int e = 0; e < ENGINE_MAX; e++)
 			list_init(&sd->engine[e].inflight);
 		total += (size_t)dev[i]->engines * dev[i]->wq_size[ENGINE_WQ_USER];
@@ -41,9 +45,11 @@ int sched_init(struct sched *s, struct device *const *dev, unsigned int n,
 	list_init(&s->free);
 	list_init(&s->active);
 	list_init(&s->stalled);
+	list_init(&s->tallied);
 	for (size_t i = 0; i < total; i++)
 		list_add_tail(&s->free, &s->chunks[i].link);
 	s->n_devices = n;
+	s->alone_ns_byte = n && dev[0]->rate_bps ? NSEC_PER_SEC / (double)dev[0]->rate_bps : 0;
 	s->plan = plan;
 	s->mux = mux;
 	return 0;
@@ -68,11 +74,13 @@ static struct sched_engine *engine_pick(struct sched *s, uint64_t now, unsigned 
 		struct sched_device *sd = &s->device[d];
 		const struct amux_plan_share *sh = share_of(s, d);
 		uint32_t slots = sd->dev->wq_size[ENGINE_WQ_USER];
-		uint64_t mask = s->finishing ? UINT64_MAX : sh->engine_mask;
+		uint64_t mask = users_mask(s, d);
 		uint64_t most = s->plan->chunk_bytes;
 
 		if (most < sd->min_cost)
 			most = sd->min_cost;
+		if (s->finishing)
+			mask = s->on_drained ? UINT64_MAX : ~sd->drained;
 		if (!sd->user_bps && !s->finishing)
 			continue;
 		if (sd->user_bps && sd->user_bps != AMUX_BPS_MAX && sd->user_tag > now) {
@@ -115,8 +123,9 @@ static void chunk_leave(struct sched *s, struct chunk *c)
 	struct sched_tenant *t = c->req->flow->tenant;
 
 	list_del(&c->link);
-	se->inflight_bytes -= c->cost;
-	se->inflight_chunks--;
+	gauge_sub(&se->inflight_bytes, c->cost);
+	gauge_sub(&se->inflight_chunks, 1);
+	sd->inflight_chunks--;
 	gauge_sub(&sd->inflight_bytes, c->cost);
 	s->inflight_bytes -= c->cost;
 	s->inflight_chunks--;
@@ -148,6 +157,19 @@ static void request_end(struct sched *s, struct request *r, uint64_t now)
 	f->complete(f, r, now);
 }
 
+/* The largest piece: of a tenant whose bytes are slow, one that takes no longer than others'. */
+static uint64_t chunk_max(const struct sched *s, const struct sched_device *sd,
+			  const struct sched_tenant *t)
+{
+	uint64_t max = s->plan->chunk_bytes < sd->dev->max_xfer ? s->plan->chunk_bytes
+								: sd->dev->max_xfer;
+
+	if (t->slow == SCHED_SLOW_ONE || max <= SLOW_CHUNK_MIN)
+		return max;
+	max = max * SCHED_SLOW_ONE / t->slow & ~(SLOW_CHUNK_MIN - 1);
+	return max > SLOW_CHUNK_MIN ? max : SLOW_CHUNK_MIN;
+}
+
 static void chunk_issue(struct sched *s, struct sched_engine *se, unsigned int d,
 			unsigned int e, struct sched_tenant *t, bool reserved, uint64_t now)
 {
@@ -157,17 +179,18 @@ static void chunk_issue(struct sched *s, struct sched_engine *se, unsigned int d
 	struct request *r = container_of(f->pending.next, struct request, link);
 	const struct amux_plan_share *sh = share_of(s, d);
 	uint64_t burst = sd->burst_ns;
+	uint32_t cost;
 
-	request_next(r, c,
-		     s->plan->chunk_bytes < sd->dev->max_xfer ? s->plan->chunk_bytes
-							      : sd->dev->max_xfer);
+	request_next(r, c, chunk_max(s, sd, t));
 	c->dev = (uint8_t)d;
 	c->engine = (uint8_t)e;
-	c->cost = c->bytes > sd->min_cost ? c->bytes : sd->min_cost;
+	cost = c->bytes > sd->min_cost ? c->bytes : sd->min_cost;
+	c->cost = (uint32_t)((uint64_t)cost * t->slow / SCHED_SLOW_ONE);
 	if (!r->issued_ns) {
 		r->issued_ns = now;
-		hist_add(&t->stats.wait, now - r->arrived_ns);
-		hist_add(&s->users.wait, now - r->arrived_ns);
+		tally_run_add(&t->tally.wait, now - r->arrived_ns, 1, &t->stats.wait,
+			      &s->users.wait);
+		sched_tallied(s, t);
 	}
 	gauge_sub(&t->queued_bytes, c->bytes);
 	s->queued_bytes -= c->bytes;
@@ -176,25 +199,26 @@ static void chunk_issue(struct sched *s, struct sched_engine *se, unsigned int d
 	if (!reserved) /* what is guaranteed does not cost a tenant its turn */
 		t->deficit -= c->cost;
 	if (t->limit_bps != AMUX_BPS_MAX)
-		t->limit_tag = tag_advance(t->limit_tag, now, burst, c->cost, t->limit_bps);
+		t->limit_tag = tag_advance(t->limit_tag, now, burst, cost, t->limit_bps);
 	if (t->reserve_bps)
 		t->reserve_tag =
-			tag_advance(t->reserve_tag, now, burst, c->cost, t->reserve_bps);
+			tag_advance(t->reserve_tag, now, burst, cost, t->reserve_bps);
 	if (sd->user_bps && sd->user_bps != AMUX_BPS_MAX)
-		sd->user_tag = tag_advance(sd->user_tag, now, burst, c->cost, sd->user_bps);
+		sd->user_tag = tag_advance(sd->user_tag, now, burst, cost, sd->user_bps);
 	c->borrowed = false;
 	if (sh->reserve_bps) {
 		c->borrowed = sd->own_tag > now;
 		if (!c->borrowed)
 			sd->own_tag =
-				tag_advance(sd->own_tag, now, burst, c->cost, sh->reserve_bps);
+				tag_advance(sd->own_tag, now, burst, cost, sh->reserve_bps);
 	}
 
 	/* in flight */
 	list_del(&c->link);
 	list_add_tail(&se->inflight, &c->link);
-	se->inflight_bytes += c->cost;
-	se->inflight_chunks++;
+	gauge_add(&se->inflight_bytes, c->cost);
+	gauge_add(&se->inflight_chunks, 1);
+	sd->inflight_chunks++;
 	gauge_add(&sd->inflight_bytes, c->cost);
 	s->inflight_bytes += c->cost;
 	s->inflight_chunks++;
@@ -284,12 +308,10 @@ static void chunk_account(struct sched *s, struct chunk *c, uint64_t bytes)
 	struct sched_tenant *t = c->req->flow->tenant;
 	uint64_t cpu_ns = bytes * s->device[c->dev].cpu_ns_mib / MIB;
 
-	stat_add(&t->stats.descriptors, 1);
-	stat_add(&s->users.descriptors, 1);
-	stat_add(&t->stats.engine_bytes, bytes);
-	stat_add(&s->users.engine_bytes, bytes);
-	stat_add(&t->stats.engine_cpu_ns, cpu_ns);
-	stat_add(&s->users.engine_cpu_ns, cpu_ns);
+	t->tally.descriptors++;
+	t->tally.engine_bytes += bytes;
+	t->tally.engine_cpu_ns += cpu_ns;
+	sched_tallied(s, t);
 	if (c->borrowed) {
 		stat_add(&t->stats.borrowed_bytes, bytes);
 		stat_add(&s->users.borrowed_bytes, bytes);
@@ -302,16 +324,19 @@ static void chunk_complete(struct sched *s, struct chunk *c, uint64_t now)
 	struct request *r = c->req;
 	struct sched_tenant *t = r->flow->tenant;
 	uint64_t before = r->done;
+	enum chunk_verdict verdict;
 	bool fault =
 		(record_status(&c->rec) & DSA_COMP_STATUS_MASK) == DSA_COMP_PAGE_FAULT_NOBOF;
 
 	if (!c->redone && sd->dev->ops->completed)
 		sd->dev->ops->completed(sd->dev, c->engine, &c->desc, &c->rec);
+	verdict = request_chunk_done(r, c);
 	if (fault) {
 		stat_add(&t->stats.faults, 1);
 		stat_add(&s->users.faults, 1);
+		sched_tenant_fault(s, t, verdict == CHUNK_DONE, now);
 	}
-	if (request_chunk_done(r, c) == CHUNK_RESUME) {
+	if (verdict == CHUNK_RESUME) {
 		chunk_account(s, c, r->done - before);
 		stat_add(&t->stats.resumes, 1);
 		stat_add(&s->users.resumes, 1);
@@ -323,6 +348,13 @@ static void chunk_complete(struct sched *s, struct chunk *c, uint64_t now)
 	}
 	chunk_account(s, c, r->done - before);
 	chunk_leave(s, c);
+	if ((c->rec.rsvd || t->slow > SCHED_SLOW_ONE) && (sd->dev->caps & DEVICE_CAP_CPU)) {
+		uint64_t cost = c->desc.xfer_size > sd->min_cost ? c->desc.xfer_size
+								 : sd->min_cost;
+
+		sched_tenant_slow(t, c->rec.rsvd * (uint64_t)SOFT_TIME_NS,
+				  bytes_to_ns(cost, sd->dev->engine_bps));
+	}
 	list_add_head(&s->free, &c->link);
 	if (sd->kernel_since && !sd->borrowed_inflight) {
 		hist_add(&s->mux->revoke, now - sd->kernel_since);
@@ -351,6 +383,10 @@ unsigned int sched_reap(struct sched *s, uint64_t now)
 	for (unsigned int d = 0; d < s->n_devices; d++) {
 		struct sched_device *sd = &s->device[d];
 
+		if (!sd->inflight_chunks && !sd->troubled &&
+		    !amux_load_relaxed(&sd->dev->suspect))
+			continue;
+		sd->troubled = false;
 		for (unsigned int e = 0; e < sd->dev->engines; e++) {
 			struct list *pos, *tmp;
 
@@ -365,9 +401,22 @@ unsigned int sched_reap(struct sched *s, uint64_t now)
 				n++;
 			}
 			n += outage_step(s, d, e, now);
+			sd->troubled |= !device_engine_up(sd->dev, e);
 		}
 	}
+	sched_settle(s);
 	return n;
+}
+
+void sched_settle(struct sched *s)
+{
+	while (!list_empty(&s->tallied)) {
+		struct sched_tenant *t =
+			container_of(s->tallied.next, struct sched_tenant, tally.link);
+
+		list_del(&t->tally.link);
+		tally_settle(&t->tally, &t->stats, &s->users);
+	}
 }
 
 /* ----------------------------------------------------------------- withdrawal */
@@ -399,11 +448,13 @@ void sched_withdraw(struct sched *s, struct request *r, uint64_t now)
 	request_end(s, r, now);
 }
 
-static bool sched_is_up(const struct sched *s)
+/* @drained: drained engines count, too. */
+static bool sched_is_up(const struct sched *s, bool drained)
 {
 	for (unsigned int d = 0; d < s->n_devices; d++)
 		for (unsigned int e = 0; e < s->device[d].dev->engines; e++)
-			if (device_engine_up(s->device[d].dev, e))
+			if (device_engine_up(s->device[d].dev, e) &&
+			    (drained || !(s->device[d].drained & (1ull << e))))
 				return true;
 	return false;
 }
@@ -420,7 +471,7 @@ static bool sched_can_redo(const struct sched *s)
 static void sched_evict(struct sched *s, uint64_t now)
 {
 	struct list *tp, *tt, *fp, *ft, *rp, *rt;
-	bool up = sched_is_up(s) || s->by_cpu;
+	bool up = sched_is_up(s, true) || s->by_cpu;
 
 	list_for_each_safe(tp, tt, &s->active) {
 		struct sched_tenant *t = container_of(tp, struct sched_tenant, link);
@@ -452,12 +503,19 @@ static void sched_evict(struct sched *s, uint64_t now)
 void sched_replan(struct sched *s, uint64_t now)
 {
 	sched_rates_set(s, now);
-	s->finishing = s->by_cpu = false;
+	s->finishing = s->by_cpu = s->on_drained = false;
 	if (sched_has_engine(s))
 		return;
-	s->by_cpu = !sched_is_up(s) && sched_can_redo(s);
+	s->by_cpu = !sched_is_up(s, true) && sched_can_redo(s);
+	s->on_drained = !sched_is_up(s, false);
 	sched_evict(s, now);
 	s->finishing = true;
+}
+
+void sched_drain(struct sched *s, unsigned int d, uint64_t drained, uint64_t now)
+{
+	stat_set(&s->device[d].drained, drained);
+	sched_replan(s, now);
 }
 
 void sched_kernel_active(struct sched *s, unsigned int d, bool active, uint64_t now)

@@ -19,6 +19,12 @@ static inline const struct amux_plan_share *share_of(const struct sched *s, unsi
 	return &s->plan->share[d][AMUX_CLASS_USER];
 }
 
+/* The engines that users may have: of the plan, and not drained. */
+static inline uint64_t users_mask(const struct sched *s, unsigned int d)
+{
+	return share_of(s, d)->engine_mask & ~s->device[d].drained;
+}
+
 /* What the control thread shows is written whole, by this thread alone. */
 static inline void gauge_add(uint64_t *gauge, uint64_t n)
 {
@@ -40,6 +46,16 @@ struct sched_tenant *sched_tenant_reserved(struct sched *s, uint64_t now);
 
 /* The next in deficit round-robin, or NULL: s->ready_ns says when, if limits are why. */
 struct sched_tenant *sched_tenant_pick(struct sched *s, uint64_t now);
+
+/* A chunk of @t took @took_ns (0: it was not measured) where @fair_ns were to be expected. */
+void sched_tenant_slow(struct sched_tenant *t, uint64_t took_ns, uint64_t fair_ns);
+
+/*
+ * A copy of @t met memory that was not there; @missing: it could not be had either.  Beyond its
+ * rate a tenant waits until its faults are paid for; one that goes on for seconds with memory that
+ * cannot be had becomes s->offender.
+ */
+void sched_tenant_fault(struct sched *s, struct sched_tenant *t, bool missing, uint64_t now);
 
 /* Set the users' rate of every device as the plan in force says. */
 void sched_rates_set(struct sched *s, uint64_t now);

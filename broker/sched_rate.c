@@ -8,6 +8,7 @@
 /* Rates are paced by tags; a late poll may catch up by this much without losing rate. */
 #define PACE_BURST_CHUNKS 8
 #define PACE_BURST_NS	  500000ull
+#define RATE_LEAST_PART	  1024 /* of a device's rate: less than that grants nothing */
 
 /* ---------------------------------------------------------------------- rates */
 
@@ -21,12 +22,16 @@ static uint64_t user_rate(const struct sched *s, unsigned int d)
 	const struct amux_plan_share *kernel = &s->plan->share[d][AMUX_CLASS_KERNEL];
 	uint64_t rate = s->device[d].dev->rate_bps, left = rate;
 
-	if (!user->engine_mask)
+	if (!users_mask(s, d))
 		return 0;
 	if (!kernel->lend || s->device[d].kernel_active)
 		left = kernel->reserve_bps < rate ? rate - kernel->reserve_bps : 0;
 	if (left > user->limit_bps)
 		left = user->limit_bps;
+	/* No policy may keep requests waiting for ever: what is next to nothing is nothing, and
+	 * they go to their clients' CPUs. */
+	if (left < rate / RATE_LEAST_PART)
+		return 0;
 	return left >= rate ? AMUX_BPS_MAX : left;
 }
 
@@ -51,6 +56,12 @@ void sched_rates_set(struct sched *s, uint64_t now)
 	s->ready_ns = 0;
 }
 
+void sched_cpu_set(struct sched *s, uint64_t bps)
+{
+	s->cpu_bps = bps;
+	s->cpu_ns_byte = bps ? NSEC_PER_SEC / (double)bps : 0;
+}
+
 /* ------------------------------------------------------------------ admission */
 
 bool sched_has_engine(const struct sched *s)
@@ -61,8 +72,7 @@ bool sched_has_engine(const struct sched *s)
 		if (!sd->user_bps)
 			continue;
 		for (unsigned int e = 0; e < sd->dev->engines; e++)
-			if ((share_of(s, d)->engine_mask & (1ull << e)) &&
-			    device_engine_up(sd->dev, e))
+			if ((users_mask(s, d) & (1ull << e)) && device_engine_up(sd->dev, e))
 				return true;
 	}
 	return false;
@@ -75,8 +85,7 @@ static uint64_t class_bps(const struct sched *s)
 
 	for (unsigned int d = 0; d < s->n_devices; d++) {
 		const struct sched_device *sd = &s->device[d];
-		unsigned int engines =
-			(unsigned int)__builtin_popcountll(share_of(s, d)->engine_mask);
+		unsigned int engines = (unsigned int)__builtin_popcountll(users_mask(s, d));
 		uint64_t bps = sd->dev->engine_bps * engines;
 
 		if (bps > sd->dev->rate_bps)
@@ -95,7 +104,8 @@ uint64_t sched_tenant_bps(const struct sched *s, const struct sched_tenant *t)
 
 	if (list_empty(&t->link))
 		weights += t->weight;
-	bps = (uint64_t)((unsigned __int128)bps * t->weight / weights);
+	if (weights != t->weight)
+		bps = (uint64_t)((unsigned __int128)bps * t->weight / weights);
 	if (bps < t->reserve_bps)
 		bps = t->reserve_bps;
 	return bps < t->limit_bps ? bps : t->limit_bps;
@@ -113,7 +123,8 @@ uint64_t sched_wait_ns(const struct sched *s, const struct sched_tenant *t)
 int sched_admit(const struct sched *s, const struct sched_tenant *t, uint16_t flags,
 		uint64_t bytes, uint64_t cpu_backlog)
 {
-	uint64_t wait, engine_ns;
+	double engine_ns, cpu_ns;
+	uint64_t bps;
 
 	if (flags & AMUX_SQE_ENGINE_ONLY)
 		return -1; /* the session answers -ENODEV if there is none at all */
@@ -127,11 +138,13 @@ int sched_admit(const struct sched *s, const struct sched_tenant *t, uint16_t fl
 		return DECLINE_NO_ENGINE;
 	if (s->plan->decline[AMUX_CLASS_USER] != AMUX_DECLINE_PREDICT || !bytes)
 		return -1; /* a NOOP asks for its place in the order, not for speed */
-	wait = sched_wait_ns(s, t);
-	if (wait == UINT64_MAX)
+	bps = sched_tenant_bps(s, t);
+	if (!bps)
 		return DECLINE_NO_ENGINE;
-	engine_ns =
-		wait + s->device[0].dev->desc_ns + bytes_to_ns(bytes, sched_tenant_bps(s, t));
-	return engine_ns > bytes_to_ns(cpu_backlog + bytes, s->cpu_bps) ? DECLINE_PREDICTED
-									: -1;
+	/* Floating point: for an estimate two divisions of 128 bits are too dear. */
+	engine_ns = (double)s->device[0].dev->desc_ns +
+		    (double)(t->queued_bytes + t->inflight_bytes + bytes) * NSEC_PER_SEC /
+			    (double)bps;
+	cpu_ns = (double)(cpu_backlog + bytes) * NSEC_PER_SEC / (double)s->cpu_bps;
+	return engine_ns > cpu_ns ? DECLINE_PREDICTED : -1;
 }

@@ -6,14 +6,22 @@
 
 #include "sched_parts.h"
 
+/* Faults that a tenant may meet at once, as time; what memory that cannot be had costs: signals
+ * taken, tries repeated; and for how long it may go on beyond its rate. */
+#define FAULT_BURST_NS	   NSEC_PER_SEC
+#define FAULT_MISSING_COST 10
+#define FAULT_CUT_NS	   (3 * NSEC_PER_SEC)
+
 void sched_tenant_init(struct sched_tenant *t, uint32_t id, uint32_t weight,
 		       uint64_t reserve_bps, uint64_t limit_bps)
 {
 	memset(t, 0, sizeof(*t));
 	list_init(&t->link);
 	list_init(&t->flows);
+	list_init(&t->tally.link);
 	t->id = id;
 	t->weight = weight;
+	t->slow = SCHED_SLOW_ONE;
 	t->reserve_bps = reserve_bps;
 	t->limit_bps = limit_bps;
 }
@@ -97,6 +105,21 @@ void sched_enqueue(struct sched *s, struct flow *f, struct request *r)
 	flow_activate(s, f);
 }
 
+void sched_passed(struct sched *s, struct sched_tenant *t, uint32_t n, uint64_t cost,
+		  uint64_t service_ns)
+{
+	int64_t debt = -(int64_t)s->plan->chunk_bytes;
+
+	/* nobody was kept waiting; a debt as of any one chunk is all that may be left behind */
+	t->deficit -= (int64_t)cost;
+	if (t->deficit < debt)
+		t->deficit = debt;
+	t->tally.completed += n;
+	tally_run_add(&t->tally.wait, 0, n, &t->stats.wait, &s->users.wait);
+	tally_run_add(&t->tally.service, service_ns, n, &t->stats.service, &s->users.service);
+	sched_tallied(s, t);
+}
+
 /* ----------------------------------------------------------------------- turn */
 
 struct sched_tenant *sched_tenant_reserved(struct sched *s, uint64_t now)
@@ -145,4 +168,40 @@ struct sched_tenant *sched_tenant_pick(struct sched *s, uint64_t now)
 	if (ready && (!s->ready_ns || ready < s->ready_ns))
 		s->ready_ns = ready;
 	return NULL;
+}
+
+void sched_tenant_slow(struct sched_tenant *t, uint64_t took_ns, uint64_t fair_ns)
+{
+	uint64_t slow = took_ns * SCHED_SLOW_ONE / (fair_ns ? fair_ns : 1);
+
+	if (slow < SCHED_SLOW_ONE)
+		slow = SCHED_SLOW_ONE;
+	if (slow > SCHED_SLOW_MAX)
+		slow = SCHED_SLOW_MAX;
+	t->slow = (uint32_t)((t->slow * 7ull + slow) / 8);
+}
+
+/* --------------------------------------------------------------------- faults */
+
+void sched_tenant_fault(struct sched *s, struct sched_tenant *t, bool missing, uint64_t now)
+{
+	if (!t->fault_ns)
+		return;
+	if (t->fault_tag < now)
+		t->fault_tag = now;
+	t->fault_tag += t->fault_ns * (missing ? FAULT_MISSING_COST : 1);
+	if (t->fault_tag - now <= FAULT_BURST_NS) {
+		/* its last second was within its rate, or it had slept */
+		if (t->fault_tag - now <= FAULT_BURST_NS / 2)
+			t->fault_since = 0;
+		return;
+	}
+	if (t->limit_tag < t->fault_tag - FAULT_BURST_NS)
+		t->limit_tag = t->fault_tag - FAULT_BURST_NS;
+	stat_add(&t->stats.fault_waits, 1);
+	stat_add(&s->users.fault_waits, 1);
+	if (!t->fault_since)
+		t->fault_since = now;
+	if (missing && now - t->fault_since >= FAULT_CUT_NS && !s->offender)
+		s->offender = t;
 }

@@ -29,7 +29,7 @@ static void view_device(struct sched_device *sd, struct amux_view_device *v, uin
 		kernel += st.bytes[ENGINE_WQ_KERNEL];
 		user += st.bytes[ENGINE_WQ_USER];
 		cpu_ns += st.cpu_ns;
-		down += !device_engine_up(sd->dev, e);
+		down += !device_engine_up(sd->dev, e) || (sd->drained & (1ull << e));
 	}
 	if (down == sd->dev->engines)
 		v->flags |= AMUX_DEVICE_DOWN;

@@ -11,9 +11,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "server.h"
 
+#define LOCK_NAP_NS   5000000
 #define ACCEPT_BUDGET 16 /* connections taken in one turn of the loop */
+#define PAUSE_MS      100
 
 /* The socket's directory must be ours: in /tmp anybody could have made it first. */
 static int directory_make(const char *socket_path, char *err, size_t errlen)
@@ -42,7 +45,22 @@ static int directory_make(const char *socket_path, char *err, size_t errlen)
 	return 0;
 }
 
-static int lock_take(struct server *s, char *err, size_t errlen)
+/* The lock, waiting for it up to @wait_s.  The broker that holds it gives it up last of all,
+ * when its devices are closed. */
+static int lock_wait(struct server *s, unsigned int wait_s)
+{
+	const struct timespec nap = { 0, LOCK_NAP_NS };
+	uint64_t end = clock_ns() + wait_s * NSEC_PER_SEC;
+
+	while (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK || clock_ns() >= end)
+			return -errno;
+		nanosleep(&nap, NULL);
+	}
+	return 0;
+}
+
+static int lock_take(struct server *s, unsigned int wait_s, char *err, size_t errlen)
 {
 	char path[128], pid[16] = "?";
 	ssize_t n;
@@ -56,7 +74,7 @@ static int lock_take(struct server *s, char *err, size_t errlen)
 			 strerror(-ret));
 		return ret;
 	}
-	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+	if (lock_wait(s, wait_s)) {
 		n = read(s->lock_fd, pid, sizeof(pid) - 1);
 		pid[n > 0 ? n : 0] = '\0';
 		pid[strcspn(pid, "\n")] = '\0';
@@ -70,6 +88,16 @@ static int lock_take(struct server *s, char *err, size_t errlen)
 	return 0;
 }
 
+static void server_accept(uv_poll_t *poll, int status, int events);
+
+static void pause_over(uv_timer_t *timer)
+{
+	struct server *s = timer->data;
+
+	if (s->listening)
+		uv_poll_start(&s->poll, UV_READABLE, server_accept);
+}
+
 static void server_accept(uv_poll_t *poll, int status, int events)
 {
 	struct server *s = poll->data;
@@ -78,6 +106,13 @@ static void server_accept(uv_poll_t *poll, int status, int events)
 	for (int i = 0; status == 0 && i < ACCEPT_BUDGET; i++) {
 		int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
+		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
+			       errno == ENOBUFS)) {
+			/* Whoever waits there stays: without a pause we would do nothing else. */
+			host_refused(s->host, NULL, REFUSED_RESOURCES);
+			uv_poll_stop(poll);
+			uv_timer_start(&s->pause, pause_over, PAUSE_MS, 0);
+		}
 		if (fd < 0)
 			break;
 		conn_open(s->host, poll->loop, fd);
@@ -87,6 +122,9 @@ static void server_accept(uv_poll_t *poll, int status, int events)
 int server_open(struct server *s, uv_loop_t *loop, struct conn_host *host, const char *path,
 		char *err, size_t errlen)
 {
+	static const mode_t modes[] = {
+		[CONFIG_OWNER] = 0600, [CONFIG_GROUP] = 0660, [CONFIG_ALL] = 0666
+	};
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	int ret;
 
@@ -99,24 +137,32 @@ int server_open(struct server *s, uv_loop_t *loop, struct conn_host *host, const
 	ret = directory_make(path, err, errlen);
 	if (ret)
 		return ret;
-	ret = lock_take(s, err, errlen);
+	ret = lock_take(s, host->cfg->wait_s, err, errlen);
 	if (ret)
 		goto err_lock;
 	unlink(path); /* a dead broker's: we hold the lock */
 	s->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (s->fd < 0 || bind(s->fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ||
-	    chmod(path, geteuid() ? 0600 : 0666) < 0 || listen(s->fd, 128) < 0) {
+	if (s->fd < 0 || bind(s->fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
 		ret = -errno;
-		snprintf(err, errlen, "%s: cannot listen: %s", path, strerror(-ret));
 		goto err_sock;
 	}
-	uv_poll_init(loop, &s->poll, s->fd);
-	s->poll.data = s;
+	if (chmod(path, modes[host->cfg->clients]) < 0 || listen(s->fd, 128) < 0) {
+		ret = -errno;
+		goto err_path;
+	}
+	ret = uv_poll_init(loop, &s->poll, s->fd);
+	if (ret)
+		goto err_path;
+	uv_timer_init(loop, &s->pause);
+	s->poll.data = s->pause.data = s;
 	uv_poll_start(&s->poll, UV_READABLE, server_accept);
 	s->listening = true;
 	return 0;
 
+err_path:
+	unlink(path);
 err_sock:
+	snprintf(err, errlen, "%s: cannot listen: %s", path, strerror(-ret));
 	if (s->fd >= 0)
 		close(s->fd);
 err_lock:
@@ -133,6 +179,7 @@ void server_stop(struct server *s)
 	s->listening = false;
 	unlink(s->path);
 	uv_close((uv_handle_t *)&s->poll, NULL);
+	uv_close((uv_handle_t *)&s->pause, NULL);
 }
 
 void server_close(struct server *s)

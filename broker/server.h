@@ -13,6 +13,7 @@
 struct server {
 	struct conn_host *host;
 	uv_poll_t poll;
+	uv_timer_t pause; /* out of descriptors: nobody is accepted for a moment */
 	char path[108];
 	int fd, lock_fd;
 	bool listening;

@@ -16,6 +16,13 @@
 
 static void queue_complete(struct flow *f, struct request *r, uint64_t now);
 
+uint64_t queue_bytes(uint32_t sq_entries, uint32_t cq_entries)
+{
+	return sizeof(struct queue) + amux_ring_bytes(sq_entries, cq_entries) +
+	       cq_entries *
+		       (uint64_t)(sizeof(struct request) + sizeof(uint32_t) + sizeof(uint64_t));
+}
+
 int queue_create(struct queue **out, uint32_t id, uint32_t sq_entries, uint32_t cq_entries,
 		 int *ring_fd)
 {
@@ -141,29 +148,28 @@ bool queue_quiet(const struct queue *q)
 
 void queue_detach(struct queue *q)
 {
+	/* Pairs with the client's acquire: everything was answered and published before. */
+	amux_store_release(&q->ring.hdr->state, (uint32_t)AMUX_BROKER_GONE);
 	list_del(&q->link);
 	list_del(&q->peer);
 	if (!list_empty(&q->hot))
 		list_del(&q->hot);
 }
 
-/* splitmix64's finaliser: sums of it tell multisets of ids apart. */
-static uint64_t ledger_mix(uint64_t x)
-{
-	x += 0x9e3779b97f4a7c15ull;
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-	x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-	return x ^ (x >> 31);
-}
-
 /* ----------------------------------------------------------------------- post */
+
+static void queue_dirty(struct queue *q)
+{
+	if (list_empty(&q->dirty))
+		list_add_tail(&q->set->dirty, &q->dirty);
+}
 
 static void queue_post(struct queue *q, const struct amux_cqe *cqe)
 {
-	stat_add(&q->flow.tenant->stats.ledger_out, ledger_mix(cqe->user_data));
+	q->flow.tenant->tally.ledger_out += tally_mix(cqe->user_data);
+	sched_tallied(q->set->sched, q->flow.tenant);
 	amux_cq_put(&q->ring, cqe);
-	if (list_empty(&q->dirty))
-		list_add_tail(&q->set->dirty, &q->dirty);
+	queue_dirty(q);
 }
 
 static void queue_decline(struct queue *q, uint64_t user_data, uint64_t len,
@@ -198,9 +204,11 @@ static void queue_fail(struct queue *q, uint64_t user_data, int error, uint16_t 
 /* A request was taken in. */
 static void queue_count(struct queue *q, uint64_t user_data)
 {
-	stat_add(&q->flow.tenant->stats.requests, 1);
-	stat_add(&q->set->sched->users.requests, 1);
-	stat_add(&q->flow.tenant->stats.ledger_in, ledger_mix(user_data));
+	struct sched_tenant *t = q->flow.tenant;
+
+	t->tally.requests++;
+	t->tally.ledger_in += tally_mix(user_data);
+	sched_tallied(q->set->sched, t);
 }
 
 /* One that never came as far as the scheduler was withdrawn. */
@@ -214,6 +222,15 @@ static void queue_withdrawn(struct queue *q, uint64_t user_data)
 	queue_post(q, &cqe);
 }
 
+/* The client took it back while we were stopped: it has been done, or will be, elsewhere. */
+static void queue_recalled(struct queue *q, uint64_t user_data)
+{
+	struct amux_cqe cqe = { .user_data = user_data, .status = AMUX_STATUS_RECALLED };
+
+	q->flow.tenant->tally.ledger_in += tally_mix(user_data);
+	queue_post(q, &cqe);
+}
+
 /*
  * Predictions against which the actual time is held (docs/metrics.md, slowdown).  They include
  * what the client itself had queued before: what remains is what others cost it.
@@ -221,24 +238,24 @@ static void queue_withdrawn(struct queue *q, uint64_t user_data)
 static void queue_account(struct queue *q, const struct request *r, uint64_t now)
 {
 	struct sched *s = q->set->sched;
-	const struct device *dev = s->device[0].dev;
-	struct flow_stats *st[2] = { &q->flow.tenant->stats, &s->users };
-	uint64_t service = r->issued_ns ? now - r->issued_ns : 0;
-	uint64_t alone = dev->desc_ns + bytes_to_ns(r->ahead + r->len, dev->rate_bps);
-	uint64_t cpu = bytes_to_ns(r->ahead + r->len, s->cpu_bps);
+	struct sched_tenant *t = q->flow.tenant;
+	uint64_t bytes = r->ahead + r->len;
 
-	for (unsigned int i = 0; i < 2; i++) {
-		stat_add(!r->status		   ? &st[i]->completed
-			 : r->status == -ECANCELED ? &st[i]->withdrawn
-						   : &st[i]->failed,
-			 1);
-		if (r->status)
-			continue;
-		hist_add(&st[i]->service, service);
-		stat_add(&st[i]->actual_ns, now - r->arrived_ns);
-		stat_add(&st[i]->alone_ns, alone);
-		stat_add(&st[i]->cpu_ns, cpu);
+	if (r->status) {
+		uint64_t off = r->status == -ECANCELED ? offsetof(struct flow_stats, withdrawn)
+						       : offsetof(struct flow_stats, failed);
+
+		stat_add((uint64_t *)((char *)&t->stats + off), 1);
+		stat_add((uint64_t *)((char *)&s->users + off), 1);
+		return;
 	}
+	t->tally.completed++;
+	t->tally.actual_ns += now - r->arrived_ns;
+	t->tally.alone_ns +=
+		s->device[0].dev->desc_ns + (uint64_t)((double)bytes * s->alone_ns_byte);
+	t->tally.cpu_ns += (uint64_t)((double)bytes * s->cpu_ns_byte);
+	tally_run_add(&t->tally.service, r->issued_ns ? now - r->issued_ns : 0, 1,
+		      &t->stats.service, &s->users.service);
 }
 
 static void queue_complete(struct flow *f, struct request *r, uint64_t now)
@@ -264,9 +281,11 @@ static void queue_complete(struct flow *f, struct request *r, uint64_t now)
 
 void queues_flush(struct queue_set *set)
 {
+	sched_settle(set->sched);
 	if (list_empty(&set->dirty))
 		return;
-	amux_nt_fence(); /* copies before the answers that announce them */
+	/* Copies come before the answers that announce them: engines see to that themselves, with
+	 * their record or before it (soft_exec.c). */
 	while (!list_empty(&set->dirty)) {
 		struct queue *q = container_of(set->dirty.next, struct queue, dirty);
 
@@ -296,30 +315,127 @@ static void queue_read_declined(struct queue *q)
 }
 
 /*
+ * A NOOP with nothing wrong, for which an engine is not asked: the most frequent question of those
+ * who measure, so it is answered in a few instructions.
+ */
+static bool sqe_is_plain_noop(const struct amux_sqe *sqe)
+{
+	uint64_t w[sizeof(*sqe) / 8];
+
+	memcpy(w, sqe, sizeof(w));
+	AMUX_STATIC_ASSERT(AMUX_OP_NOOP == 0 && offsetof(struct amux_sqe, flags) == 2 &&
+				   offsetof(struct amux_sqe, user_data) == 8,
+			   "as tested here");
+	w[0] &= ~((uint64_t)(AMUX_SQE_FENCE | AMUX_SQE_CACHE) << 16);
+	return !(w[0] | w[2] | w[3] | w[4] | w[5] | w[6] | w[7]);
+}
+
+/* May a NOOP have its answer at once? */
+static bool queue_may_pass(const struct queue *q, bool engine)
+{
+	const struct sched *s = q->set->sched;
+
+	return engine && !q->declining && !s->cpu_only &&
+	       s->plan->decline[AMUX_CLASS_USER] != AMUX_DECLINE_ALWAYS &&
+	       sched_may_pass(s, q->flow.tenant);
+}
+
+/* Answer it; returns the hash of its id. */
+static uint64_t queue_put_noop(struct queue *q, const struct amux_sqe *sqe)
+{
+	amux_cq_put(&q->ring, &(struct amux_cqe){ .user_data = sqe->user_data });
+	queue_dirty(q);
+	return tally_mix(sqe->user_data);
+}
+
+/* @n of them were answered; @ledger: the sum of their ids' hashes. */
+static void queue_passed(struct queue *q, uint32_t n, uint64_t ledger)
+{
+	struct sched *s = q->set->sched;
+	struct tally *t = &q->flow.tenant->tally;
+
+	t->requests += n;
+	t->ledger_in += ledger;
+	t->ledger_out += ledger;
+	sched_passed(s, q->flow.tenant, n, (uint64_t)n * s->device[0].min_cost, 0);
+}
+
+/* On to the scheduler with @r, the first of the free ones. */
+static void queue_enqueue(struct queue *q, struct request *r, uint64_t now)
+{
+	q->set->spot.open = false; /* it may have to wait for its turn */
+	q->n_free--;
+	for (unsigned int i = 0; i < 3; i++)
+		if (r->region[i])
+			r->region[i]->refs++;
+	r->arrived_ns = now;
+	r->ahead = q->flow.unanswered_bytes;
+	sched_enqueue(q->set->sched, &q->flow, r);
+}
+
+static void queue_regions(const struct queue *q, const struct amux_sqe *sqe,
+			  struct region *region[3])
+{
+	unsigned int uses = op_regions(sqe->op);
+
+	for (unsigned int i = 0; i < 3; i++)
+		region[i] =
+			uses & (1u << i) ? session_region(q->session, sqe->region[i]) : NULL;
+}
+
+/* Do and answer what was left for the end of the piece. */
+static void queue_spot(struct queue *q, uint64_t now)
+{
+	struct spot *sp = &q->set->spot;
+	uint32_t n = sp->n, done;
+
+	if (!n)
+		return;
+	done = spot_run(sp, q->set->sched, q->flow.tenant, now);
+	sp->n = 0;
+	for (uint32_t i = 0; i < done; i++) {
+		const struct amux_cqe cqe = { .user_data = sp->sqe[i].user_data,
+					      .bytes = sp->sqe[i].len };
+
+		queue_post(q, &cqe);
+	}
+	for (uint32_t i = done; i < n; i++) {
+		struct request *r = &q->reqs[q->free[q->n_free - 1]];
+		struct region *region[3];
+		uint16_t field;
+
+		queue_regions(q, &sp->sqe[i], region);
+		request_init(r, &sp->sqe[i], region, &field); /* as it was a moment ago */
+		queue_enqueue(q, r, now);
+	}
+}
+
+/*
  * Judge @sqe and send it on its way.  @ahead: SQEs already waiting behind it, which would all
  * be declined with it; they are taken to be as long as this one.
  */
 static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint32_t ahead,
-			uint64_t now)
+			bool engine, uint64_t now)
 {
 	struct sched *s = q->set->sched;
 	struct sched_tenant *t = q->flow.tenant;
-	unsigned int uses = op_regions(sqe->op);
-	struct region *region[3] = { NULL, NULL, NULL };
-	struct request *r = &q->reqs[q->free[q->n_free - 1]];
+	struct region *region[3];
+	struct request *own = &q->reqs[q->free[q->n_free - 1]];
+	struct request *r = q->set->spot.open ? &q->set->spot.req : own;
 	uint16_t field;
+	bool cached;
 	int ret;
 
 	queue_count(q, sqe->user_data);
-	for (unsigned int i = 0; i < 3; i++)
-		if (uses & (1u << i))
-			region[i] = session_region(q->session, sqe->region[i]);
+	queue_regions(q, sqe, region);
 	ret = request_init(r, sqe, region, &field);
+	cached = q->set->by_cpu && region[1] && !ret &&
+		 !footprint_add(&q->written, (uintptr_t)r->addr[1], r->len);
 	if (ret) {
 		queue_fail(q, sqe->user_data, ret, field);
 		return;
 	}
-	if ((sqe->flags & AMUX_SQE_ENGINE_ONLY) && !sched_has_engine(s)) {
+	if ((sqe->flags & AMUX_SQE_ENGINE_ONLY) && !engine) {
 		queue_fail(q, sqe->user_data, -ENODEV, AMUX_FIELD_FLAGS);
 		return;
 	}
@@ -331,23 +447,31 @@ static void queue_admit(struct queue *q, const struct amux_sqe *sqe, uint32_t ah
 		queue_decline(q, sqe->user_data, sqe->len, (enum decline_reason)ret);
 		return;
 	}
-	q->n_free--;
-	for (unsigned int i = 0; i < 3; i++)
-		if (r->region[i])
-			r->region[i]->refs++;
-	r->arrived_ns = now;
-	r->ahead = q->flow.unanswered_bytes;
-	sched_enqueue(s, &q->flow, r);
+	if (cached)
+		r->flags |= AMUX_SQE_CACHE;
+	if (r != own && spot_add(&q->set->spot, s, sqe))
+		return;
+	if (r != own) {
+		*own = *r;
+		list_init(&own->link);
+		r = own;
+	}
+	queue_enqueue(q, r, now);
 }
 
 /*
  * How many SQEs may be taken: a CQ slot for each, so that an answer always has room, and a
- * place in declined_len[], should it be declined.
+ * place in declined_len[], should it be declined.  The client's line is looked at only if what is
+ * known of it does not do for @want.
  */
-static uint32_t queue_room(struct queue *q)
+static uint32_t queue_room(struct queue *q, uint32_t want)
 {
-	uint32_t room = amux_cq_space(&q->ring), space, taken;
+	uint32_t taken =
+		q->flow.unanswered + (q->held_tail - q->held_head) + q->withdrawal.active;
+	uint32_t room = amux_cq_known(&q->ring), space;
 
+	if (q->declining || room < taken + want)
+		room = amux_cq_space(&q->ring);
 	if (q->declining && (int32_t)(q->ring.cq_head - q->declined_mark) >= 0)
 		q->declining = false; /* the client has taken the first of them: acknowledged */
 	if (q->declined_seen != q->declined_total)
@@ -355,14 +479,13 @@ static uint32_t queue_room(struct queue *q)
 	space = q->ring.cq_entries - (q->declined_total - q->declined_seen);
 	if (room > space)
 		room = space;
-	taken = q->flow.unanswered + (q->held_tail - q->held_head) + q->withdrawal.active;
 	return room > taken ? room - taken : 0;
 }
 
 /* Something before a FENCE is still unanswered, unpublished or unfinished by the client. */
 static bool queue_fenced(const struct queue *q)
 {
-	return q->flow.unanswered || !list_empty(&q->dirty) ||
+	return q->flow.unanswered || !list_empty(&q->dirty) || q->set->spot.n ||
 	       q->declined_seen != q->declined_total;
 }
 
@@ -374,14 +497,15 @@ bool queue_has_work(struct queue *q)
 		return false;
 	if (q->withdrawal.active)
 		return true;
-	room = queue_room(q); /* and how far the client is with what was declined */
+	room = queue_room(q, 1); /* and how far the client is with what was declined */
 	if (q->held_head != q->held_tail && !queue_fenced(q))
 		return true;
 	return room && amux_sq_ready(&q->ring);
 }
 
 /* Admit what was held, as far as the next FENCE that must wait; returns how many. */
-static unsigned int queue_release(struct queue *q, unsigned int budget, uint64_t now)
+static unsigned int queue_release(struct queue *q, unsigned int budget, bool engine,
+				  uint64_t now)
 {
 	unsigned int n = 0;
 
@@ -397,7 +521,7 @@ static unsigned int queue_release(struct queue *q, unsigned int budget, uint64_t
 			queue_admit(q, sqe,
 				    q->held_tail - q->held_head + q->ring.sq_tail -
 					    q->ring.sq_head,
-				    now);
+				    engine, now);
 		n++;
 	}
 	return n;
@@ -431,25 +555,89 @@ static void queue_cancel(struct queue *q, const struct amux_sqe *sqe)
 	queue_fail(q, sqe->user_data, ret, field);
 }
 
+/* Claim what is there, at most @budget: one full barrier a batch (docs/abi.md, recalling). */
+static void queue_claim(struct queue *q, uint32_t budget)
+{
+	int ready = amux_sq_ready(&q->ring);
+	uint32_t n;
+
+	if (ready >= 0 && (uint32_t)ready < budget) {
+		/* The whole batch at once; the acquire is amux_sq_ready()'s. */
+		q->ring.sq_tail = amux_load_acquire(&q->ring.hdr->sq_tail);
+		ready = amux_sq_ready(&q->ring);
+	}
+	n = ready > 0 ? (uint32_t)ready : 0;
+	if (n > budget)
+		n = budget;
+	if (q->draining && n > q->drain_left)
+		n = q->drain_left;
+	if (n <= q->claimed - q->ring.sq_head)
+		return; /* behind a FENCE that was held */
+	q->recall = amux_sq_claim(&q->ring, n);
+	q->claimed = q->ring.sq_head + n;
+}
+
+unsigned int queue_pull_noops(struct queue *q, unsigned int budget)
+{
+	uint64_t ledger = 0;
+	unsigned int n = 0;
+	struct amux_sqe sqe;
+	uint32_t room;
+
+	if (queue_holds(q) || q->draining || q->stopped || amux_sq_ready(&q->ring) <= 0 ||
+	    !queue_may_pass(q, sched_has_engine(q->set->sched)))
+		return 0;
+	room = queue_room(q, budget);
+	if (budget > room)
+		budget = room;
+	queue_claim(q, budget);
+	if (q->recall)
+		return 0;
+	while (n < budget && q->ring.sq_head != q->claimed) {
+		amux_sq_take(&q->ring, &sqe);
+		if ((sqe.flags & AMUX_SQE_FENCE) || !sqe_is_plain_noop(&sqe)) {
+			amux_sq_untake(&q->ring);
+			break;
+		}
+		ledger += queue_put_noop(q, &sqe);
+		n++;
+	}
+	if (!n)
+		return 0;
+	queue_passed(q, n, ledger);
+	amux_sq_release(&q->ring);
+	return n;
+}
+
 int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 {
 	unsigned int spent = 0, held = 0;
-	uint32_t room;
+	uint32_t room, soon = 0, passed = 0;
+	uint64_t ledger = 0;
+	bool engine, pass;
+	int ready = 0;
 
 	if (queue_drained(q))
 		return 0;
 	if (!queue_holds(q)) {
-		int ready = amux_sq_ready(&q->ring);
-
+		ready = amux_sq_ready(&q->ring);
 		if (ready <= 0)
 			return ready;
+		soon = (uint32_t)ready < budget ? (uint32_t)ready : budget;
 	}
-	room = queue_room(q);
+	room = queue_room(q, budget);
+	if (soon > room)
+		soon = room;
+	amux_sq_prefetch(&q->ring, soon);
+	amux_cq_prefetch_write(&q->ring, soon);
+	queue_claim(q, budget < room ? budget : room);
+	engine = sched_has_engine(q->set->sched);
+	spot_begin(&q->set->spot, q->set->sched, q->flow.tenant);
 	if (!q->withdrawal.active)
-		spent = queue_release(q, budget, now);
+		spent = queue_release(q, budget, engine, now);
+	pass = queue_may_pass(q, engine);
 	while (spent < budget) {
 		struct amux_sqe sqe;
-		int ready;
 
 		if (q->withdrawal.active) {
 			spent += queue_withdraw(q, budget - spent, now);
@@ -458,9 +646,7 @@ int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 		if (!room)
 			break;
 		ready = amux_sq_ready(&q->ring);
-		if (ready < 0)
-			return ready;
-		if (!ready)
+		if (ready <= 0 || q->ring.sq_head == q->claimed)
 			break;
 		if (q->draining) {
 			if (!q->drain_left)
@@ -470,18 +656,27 @@ int queue_pull(struct queue *q, unsigned int budget, uint64_t now)
 		amux_sq_take(&q->ring, &sqe);
 		room--;
 		spent++;
-		if (sqe.op == AMUX_OP_CANCEL) {
+		if (q->recall && amux_sq_recalled(&q->ring, q->recall))
+			queue_recalled(q, sqe.user_data);
+		else if (sqe.op == AMUX_OP_CANCEL) {
 			queue_cancel(q, &sqe);
 		} else if (q->held_head != q->held_tail ||
 			   ((sqe.flags & AMUX_SQE_FENCE) && queue_fenced(q))) {
 			q->held[q->held_tail++ & q->ring.cq_mask] = sqe;
 			held++;
+		} else if (pass && sqe_is_plain_noop(&sqe)) {
+			ledger += queue_put_noop(q, &sqe);
+			passed++;
 		} else {
-			queue_admit(q, &sqe, q->ring.sq_tail - q->ring.sq_head, now);
+			queue_admit(q, &sqe, q->ring.sq_tail - q->ring.sq_head, engine, now);
+			pass &= q->set->spot.open;
 		}
 	}
-	amux_sq_release(&q->ring);
-	return (int)(spent - held);
+	amux_sq_release(&q->ring); /* before any is begun: a client may go by it (abi.md) */
+	queue_spot(q, now);
+	if (passed)
+		queue_passed(q, passed, ledger);
+	return ready < 0 ? ready : (int)(spent - held);
 }
 
 void queue_publish_state(struct queue *q, uint64_t now)

@@ -18,8 +18,11 @@
 #define BROKER_SESSION_H
 
 #include "../client/ring.h"
+#include "footprint.h"
 #include "mailbox.h"
+#include "refusal.h"
 #include "sched.h"
+#include "spot.h"
 #include "withdraw.h"
 
 #define SESSION_REGIONS_MAX 4096 /* region ids carry the slot in their low 12 bits */
@@ -31,6 +34,8 @@ struct queue_set {
 	struct list dirty; /* queues with CQEs to publish */
 	struct list all;   /* every queue attached */
 	bool draining;
+	bool by_cpu; /* engines are CPUs: footprint.h */
+	struct spot spot;
 };
 
 struct session {
@@ -39,6 +44,7 @@ struct session {
 	struct mail broken; /* posted once, when the client breaks the ABI */
 	bool is_broken;
 	const char *why;
+	enum cutoff cut; /* the same for counters */
 };
 
 struct queue {
@@ -66,10 +72,14 @@ struct queue {
 				* cq_entries, free-running indices */
 	uint32_t held_head, held_tail;
 	struct withdrawal withdrawal;
+	uint32_t claimed; /* what the client was told may be begun: entries before this index */
+	uint64_t recall;  /* what the client recalled, as of that claim */
+
 	bool stopped;  /* pull no more */
 	bool draining; /* pull no more than @drain_left */
 	uint32_t drain_left;
 	uint32_t quiet; /* loops without work: after a while the queue goes cold */
+	uint32_t turn;	/* of mux_pull(), in which it gave all that it may */
 
 	/* DECLINED: a count of those posted, and what the client has left of them */
 	uint32_t declined_total, declined_seen;
@@ -77,7 +87,12 @@ struct queue {
 	bool declining;
 	uint64_t *declined_len; /* by index & cq_mask */
 	uint64_t cpu_backlog;	/* bytes the client's CPU still has to copy */
+
+	struct footprint written;
 };
+
+/* What a queue takes of the broker's memory, bytes. */
+uint64_t queue_bytes(uint32_t sq_entries, uint32_t cq_entries);
 
 /* Make a queue's memory: ring memfd (sealed), wake-ups, requests.  *@ring_fd is for the
  * client, the caller closes it after passing it.  Returns 0 or -errno. */
@@ -103,6 +118,12 @@ void queue_detach(struct queue *q);
  * holds; -EPROTO if the ring is impossible.
  */
 int queue_pull(struct queue *q, unsigned int budget, uint64_t now);
+
+/*
+ * Answer up to @budget NOOPs that are first in the ring and need nothing but their turn, without so
+ * much as a look at the clock.  Returns how many; whatever comes then is queue_pull()'s.
+ */
+unsigned int queue_pull_noops(struct queue *q, unsigned int budget);
 
 /* Would queue_pull() take something now?  Also true for a ring that is impossible. */
 bool queue_has_work(struct queue *q);

@@ -14,7 +14,7 @@
 
 /* Without a model nothing is known of this host's speed: nominal, not measured. */
 #define NOMINAL_BPS	10000000000ull
-#define NOMINAL_DESC_NS 50u
+#define NOMINAL_DESC_NS 400u /* pull, schedule and answer included: one thread does it all */
 
 void soft_config_default(struct soft_config *cfg)
 {
@@ -90,6 +90,29 @@ static unsigned int soft_progress(struct device *dev, uint64_t now_ns, uint64_t 
 	/* where the budget ends must not favour an engine */
 	s->first = s->first + 1 < s->engines ? s->first + 1 : 0;
 	return soft_run(s, s->first, 1, budget_ns);
+}
+
+static uint32_t soft_copy(struct device *dev, unsigned int engine, const struct engine_copy *v,
+			  uint32_t n)
+{
+	struct soft *s = dev->priv;
+	struct soft_counters *c = &s->engine[engine].count;
+	uint32_t done = soft_exec_copies(v, n);
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < done; i++)
+		bytes += v[i].bytes;
+	soft_count(&c->descriptors[ENGINE_WQ_USER], done);
+	soft_count(&c->bytes[ENGINE_WQ_USER], bytes);
+	return done;
+}
+
+static void soft_copied(struct device *dev, unsigned int engine, uint64_t ns)
+{
+	struct soft *s = dev->priv;
+
+	soft_count(&s->engine[engine].count.busy_ns, ns);
+	soft_count(&s->engine[engine].count.cpu_ns, ns);
 }
 
 static uint64_t soft_next_event(struct device *dev, uint64_t now_ns)
@@ -175,6 +198,18 @@ static const struct engine_ops soft_ops = {
 	.close = soft_close,
 };
 
+/* Without a model and threads of its own. */
+static const struct engine_ops soft_inline_ops = {
+	.name = "soft",
+	.submit = soft_submit,
+	.progress = soft_progress,
+	.next_event = soft_next_event,
+	.copy = soft_copy,
+	.copied = soft_copied,
+	.read_stats = soft_read_stats,
+	.close = soft_close,
+};
+
 static bool config_sane(const struct soft_config *cfg)
 {
 	if (cfg->engines < 1 || cfg->engines > ENGINE_MAX || cfg->threads > cfg->engines ||
@@ -191,7 +226,7 @@ static bool config_sane(const struct soft_config *cfg)
 static void describe(struct device *dev, unsigned int index, const struct soft_config *cfg)
 {
 	memset(dev, 0, sizeof(*dev));
-	dev->ops = &soft_ops;
+	dev->ops = cfg->model || cfg->threads ? &soft_ops : &soft_inline_ops;
 	snprintf(dev->name, sizeof(dev->name), "soft%u", index);
 	dev->index = index;
 	dev->node = cfg->node;
@@ -246,7 +281,7 @@ int soft_open(struct device *dev, unsigned int index, const struct soft_config *
 		return ret;
 	}
 	s->dev = dev;
-	s->limits = (struct soft_limits){ cfg->max_xfer, SOFT_BATCH_MAX };
+	s->limits = (struct soft_limits){ cfg->max_xfer, SOFT_BATCH_MAX, 0 };
 	s->engines = cfg->engines;
 	s->threads = cfg->threads;
 	s->modelled = cfg->model;

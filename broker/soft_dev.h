@@ -55,6 +55,15 @@ struct soft_thread {
 	uint32_t sleeping;
 };
 
+/*
+ * Page faults of the thread that copies.  While there are more of them than a few, descriptors are
+ * timed: bytes do not tell any more what each costs.
+ */
+struct soft_watch {
+	uint64_t looked_ns, until_ns;
+	long faults;
+};
+
 struct soft {
 	struct device *dev;
 	struct soft_limits limits;
@@ -67,6 +76,7 @@ struct soft {
 	uint32_t stop;
 	pthread_mutex_t lock; /* threads and model: see above */
 	struct soft_thread thread[ENGINE_MAX];
+	struct soft_watch watch[ENGINE_MAX]; /* by thread; inline: the first */
 	struct soft_engine engine[ENGINE_MAX];
 };
 

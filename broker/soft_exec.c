@@ -19,12 +19,13 @@
 
 #include "../client/barrier.h"
 #include "../client/crc.h"
+#include "clock.h"
 #include "fault_fixup.h"
 #include "soft.h"
 
 #define PAGE	4096u
 #define SLICE	(64u << 10)
-#define NT_MIN	(256u << 10) /* from here on a copy would only flush the caches */
+#define NT_MIN	(4u << 10) /* a smaller piece is hardly worth the fence behind it */
 #define BUFFERS 3
 
 struct op {
@@ -433,7 +434,7 @@ static void record_write(const struct dsa_hw_desc *d, uint8_t status,
 	if (!(d->flags & IDXD_OP_FLAG_RCR) && status == DSA_COMP_SUCCESS)
 		return;
 	rec->result = out->result;
-	rec->rsvd = 0;
+	rec->rsvd = out->rsvd;
 	rec->bytes_completed = out->bytes_completed;
 	rec->fault_addr = out->fault_addr;
 	memcpy(rec->op_specific, out->op_specific, sizeof(rec->op_specific));
@@ -493,6 +494,7 @@ static uint8_t exec(const struct dsa_hw_desc *d, const struct soft_limits *limit
 	const struct opcode *o = opcode_find(d);
 	struct dsa_completion_record out;
 	uint32_t bad_flags = 0;
+	uint64_t began = 0;
 	struct op op;
 	uint8_t status;
 
@@ -500,6 +502,8 @@ static uint8_t exec(const struct dsa_hw_desc *d, const struct soft_limits *limit
 	if (record_misaligned(d))
 		return DSA_COMP_CRA_ALIGN;
 	memset(&out, 0, sizeof(out));
+	if (amux_load_relaxed(&limits->timed))
+		began = clock_ns();
 	status = check(o, d, limits, in_batch, &bad_flags);
 	if (status != DSA_COMP_SUCCESS) {
 		out.invalid_flags = bad_flags & 0xffffff;
@@ -509,6 +513,11 @@ static uint8_t exec(const struct dsa_hw_desc *d, const struct soft_limits *limit
 		op_prepare(&op, o, d);
 		status = op_run(&op, o, &out);
 		*bytes = out.bytes_completed;
+	}
+	if (began) {
+		uint64_t took = (clock_ns() - began) / SOFT_TIME_NS + 1;
+
+		out.rsvd = took < UINT16_MAX ? (uint16_t)took : UINT16_MAX;
 	}
 	record_write(d, status, &out);
 	return status;
@@ -554,6 +563,43 @@ uint64_t soft_exec_cost(const struct dsa_hw_desc *desc, const struct soft_limits
 	return desc->desc_count + 1ull;
 }
 
+struct copies {
+	const struct engine_copy *v;
+	uint32_t n;
+	bool streams;
+	/* survive a fault */
+	volatile bool touched_nt;
+	volatile uint32_t done;
+};
+
+static void do_copies(void *arg)
+{
+	struct copies *c = arg;
+
+	for (uint32_t i = 0; i < c->n; i++) {
+		const struct engine_copy *v = &c->v[i];
+
+		if (v->cached || v->bytes < NT_MIN || !c->streams) {
+			memcpy(v->dst, v->src, v->bytes);
+		} else {
+			c->touched_nt = true;
+			copy_nt(v->dst, v->src, v->bytes);
+		}
+		c->done = i + 1;
+	}
+}
+
+uint32_t soft_exec_copies(const struct engine_copy *v, uint32_t n)
+{
+	struct copies c = { .v = v, .n = n, .streams = can_stream() };
+	struct fixup_fault fault;
+
+	fixup_run(do_copies, &c, &fault);
+	if (c.touched_nt)
+		amux_nt_fence();
+	return c.done;
+}
+
 void soft_exec_abort(const struct dsa_hw_desc *desc, uint8_t status)
 {
 	struct dsa_completion_record out;
@@ -565,7 +611,7 @@ void soft_exec_abort(const struct dsa_hw_desc *desc, uint8_t status)
 
 void soft_execute(const struct dsa_hw_desc *desc)
 {
-	static const struct soft_limits device = { SOFT_XFER_MAX, SOFT_BATCH_MAX };
+	static const struct soft_limits device = { SOFT_XFER_MAX, SOFT_BATCH_MAX, 0 };
 	uint64_t bytes;
 
 	if (fixup_init() == 0)

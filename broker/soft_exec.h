@@ -25,13 +25,22 @@
 #include <linux/idxd.h>
 #include <stdint.h>
 
+#include "engine.h"
+
 #define SOFT_XFER_MAX  (1ull << 31) /* bytes of one descriptor; the field has 32 bits */
 #define SOFT_BATCH_MAX 1024
 
 struct soft_limits {
 	uint64_t max_xfer;  /* bytes */
 	uint32_t max_batch; /* descriptors */
+	uint32_t timed;	    /* relaxed: tell in each record how long it took, see below */
 };
+
+/*
+ * What hardware does not tell: a record's reserved half-word holds the time that its descriptor
+ * took, in these, at least 1 and at most all ones.  0: it was not measured.
+ */
+#define SOFT_TIME_NS 64u
 
 /*
  * Execute @desc, a BATCH included, and write its completion record, status last.  Returns that
@@ -46,6 +55,9 @@ uint8_t soft_exec(const struct dsa_hw_desc *desc, const struct soft_limits *limi
  */
 uint64_t soft_exec_cost(const struct dsa_hw_desc *desc, const struct soft_limits *limits,
 			uint64_t *bytes);
+
+/* Do @n copies in order; returns how many, all of them unless a page was not there. */
+uint32_t soft_exec_copies(const struct engine_copy *v, uint32_t n);
 
 /* Write @status with no bytes done into @desc's record, without executing it. */
 void soft_exec_abort(const struct dsa_hw_desc *desc, uint8_t status);

@@ -2,6 +2,8 @@
 /*
  * soft_sched.c - which descriptor of which WQ an engine serves next, and when.
  */
+#include <sys/resource.h>
+
 #include "clock.h"
 #include "soft_dev.h"
 
@@ -10,6 +12,11 @@
 #define RUN_BYTES (256u << 10)
 /* A descriptor weighs as much as so many bytes when a run's time is divided. */
 #define DESC_WEIGHT 256u
+
+/* Faults are looked at this often, are many from so many on, and descriptors are timed as long. */
+#define WATCH_NS     1000000u
+#define WATCH_FAULTS 16
+#define TIMED_NS     (20 * WATCH_NS)
 
 #define BIT(wq) (1u << (wq))
 
@@ -111,12 +118,28 @@ static void run_account(struct soft *s, struct run *r)
 	soft_announce(s, &r->done);
 }
 
+static void watch_faults(struct soft *s, struct soft_watch *w, uint64_t now)
+{
+	struct rusage ru;
+
+	if (now - w->looked_ns < WATCH_NS)
+		return;
+	w->looked_ns = now;
+	if (getrusage(RUSAGE_THREAD, &ru))
+		return;
+	if (ru.ru_minflt - w->faults >= WATCH_FAULTS)
+		w->until_ns = now + TIMED_NS;
+	w->faults = ru.ru_minflt;
+	amux_store_relaxed(&s->limits.timed, (uint32_t)(now < w->until_ns));
+}
+
 unsigned int soft_run(struct soft *s, unsigned int from, unsigned int step, uint64_t budget_ns)
 {
 	unsigned int total = 0, before;
 	uint64_t deadline = 0;
 	struct soft_item item;
 	struct run r = { 0 };
+	struct soft_watch *w = &s->watch[step == 1 ? 0 : from];
 
 	do {
 		before = total;
@@ -139,12 +162,15 @@ unsigned int soft_run(struct soft *s, unsigned int from, unsigned int step, uint
 			if (r.descs < RUN_DESCS && r.bytes < RUN_BYTES)
 				continue;
 			run_account(s, &r);
+			watch_faults(s, w, r.since);
 			if (r.since >= deadline)
 				return total;
 		}
 	} while (total != before);
-	if (r.descs)
+	if (r.descs) {
 		run_account(s, &r);
+		watch_faults(s, w, r.since);
+	}
 	return total;
 }
 

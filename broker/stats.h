@@ -21,6 +21,18 @@ enum decline_reason {
 	DECLINE_REASONS
 };
 
+/* Why a policy was replaced by `partitioned`. */
+enum policy_failure {
+	POLICY_NONE = 0, /* it was not */
+	POLICY_ERROR,	 /* plan() returned an error */
+	POLICY_ABI,	 /* it or its plan is of another version */
+	POLICY_SLOW,	 /* over budget, built-in ones */
+	POLICY_STALLED,	 /* no answer in time, plug-ins */
+	POLICY_CRASHED,	 /* its process ended, or took its memory away */
+	POLICY_LOAD,	 /* the configured plug-in could not be started */
+	POLICY_FAILURES
+};
+
 /* One tenant, or one class as the sum of its tenants.  Bytes count when a request ends. */
 struct flow_stats {
 	uint64_t requests;  /* pulled from rings */
@@ -33,6 +45,7 @@ struct flow_stats {
 	uint64_t engine_bytes;	 /* completed by engines, counted per chunk */
 	uint64_t borrowed_bytes; /* of those, issued beyond the class's own reserve */
 	uint64_t faults;	 /* page faults and SIGBUS met by engines */
+	uint64_t fault_waits;	 /* of them, beyond max_tenant_faults: the tenant had to wait */
 	uint64_t resumes;	 /* partial completions continued */
 	uint64_t actual_ns;	 /* sum over completed requests: arrival to completion */
 	uint64_t alone_ns;	 /* the same, predicted for an idle device */
@@ -55,6 +68,8 @@ struct mux_stats {
 	uint64_t plan_clamps; /* fields of plans the core had to correct */
 	uint64_t policy_switches;
 	uint64_t policy_reverts; /* to partitioned, because a policy erred or stalled */
+	uint64_t policy_failures[POLICY_FAILURES]; /* the same by reason */
+	uint64_t policy_late;	 /* epochs for which a plug-in had no plan ready */
 	uint64_t revocations;	 /* the kernel became active while users borrowed */
 	struct hist revoke;	 /* kernel active to borrowed work off the engines */
 };

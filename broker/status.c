@@ -30,6 +30,34 @@ uint64_t broker_rejected(struct broker *b)
 	return b->host.rejected;
 }
 
+const struct refusal_counts *broker_refusals(struct broker *b)
+{
+	return &b->host.refusals;
+}
+
+unsigned int broker_closing(struct broker *b)
+{
+	return closer_pending(b->host.closer);
+}
+
+static void use_read(struct mux *m, unsigned int d, const struct amux_plan *plan,
+		     struct status_device *sd)
+{
+	const struct sched_device *from = &m->sched.device[d];
+	uint64_t drained = stat_read(&from->drained);
+
+	for (unsigned int e = 0; e < m->device[d]->engines; e++) {
+		struct status_use *use = &sd->use[e];
+
+		use->drained = drained & (1ull << e);
+		for (unsigned int c = 0; c < AMUX_CLASSES; c++)
+			use->granted[c] =
+				plan->share[d][c].engine_mask & ~drained & (1ull << e);
+		use->inflight_bytes = stat_read(&from->engine[e].inflight_bytes);
+		use->inflight = stat_read(&from->engine[e].inflight_chunks);
+	}
+}
+
 unsigned int broker_node(struct broker *b, unsigned int i, struct status_node *out)
 {
 	struct mux *m;
@@ -61,6 +89,7 @@ unsigned int broker_node(struct broker *b, unsigned int i, struct status_node *o
 			so->redone = stat_read(&se->redone);
 			so->failed = stat_read(&se->failed);
 		}
+		use_read(m, d, &out->plan, sd);
 		sd->inflight_bytes[AMUX_CLASS_USER] =
 			stat_read(&m->sched.device[d].inflight_bytes);
 		if (m->kernel) {
@@ -118,6 +147,10 @@ unsigned int broker_tenant(struct broker *b, unsigned int i, struct status_tenan
 		out->queues = t->queues;
 		out->regions = t->regions;
 		out->region_bytes = t->region_bytes;
+		out->evictions = t->evictions;
+		out->queue_bytes = t->queue_bytes;
+		out->caps = &t->caps;
+		out->refusals = &t->refusals;
 		out->stats = &b->scratch;
 	}
 	return n;
@@ -142,5 +175,16 @@ const char *broker_kernel_trace(struct broker *b)
 const struct amux_policy_ops *broker_policy(struct broker *b, const uint64_t **values)
 {
 	*values = b->values;
-	return amux_policies[b->policy];
+	return b->policy;
+}
+
+const char *broker_plugin(struct broker *b, pid_t *pid)
+{
+	*pid = b->plugin ? plugin_pid(b->plugin) : 0;
+	return b->plugin ? plugin_path(b->plugin) : NULL;
+}
+
+uint64_t broker_load_failures(struct broker *b)
+{
+	return b->load_failures;
 }

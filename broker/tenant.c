@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "tenant.h"
 
-/* Does a line of /proc/PID/cgroup name @prefix or something below it? */
-static bool peer_in_cgroup(pid_t pid, const char *prefix)
+/* Does a line of /proc/PID/cgroup name @prefix or something below it?  -errno: who knows. */
+static int peer_in_cgroup(pid_t pid, const char *prefix)
 {
 	char path[64], line[4096];
 	size_t n = strlen(prefix);
@@ -17,8 +19,8 @@ static bool peer_in_cgroup(pid_t pid, const char *prefix)
 		n--; /* "/a/" means "/a", and "/" everything */
 	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
 	f = fopen(path, "re");
-	if (!f)
-		return false;
+	if (!f) /* a process that is gone is nowhere */
+		return errno == ENOENT || errno == ESRCH ? 0 : -errno;
 	while (!found && fgets(line, sizeof(line), f)) {
 		char *p = strchr(line, ':');
 
@@ -33,17 +35,18 @@ static bool peer_in_cgroup(pid_t pid, const char *prefix)
 	return found;
 }
 
-static bool tenant_fits(const struct config_tenant *ct, const struct peer *peer)
+/* 1, 0 or -errno */
+static int tenant_fits(const struct config_tenant *ct, const struct peer *peer)
 {
 	if (ct->match_uid && ct->uid != peer->uid)
-		return false;
+		return 0;
 	if (ct->match_gid && ct->gid != peer->gid)
-		return false;
+		return 0;
 	if (ct->match_name && strcmp(ct->client, peer->name))
-		return false;
-	if (ct->cgroup[0] && !peer_in_cgroup(peer->pid, ct->cgroup))
-		return false;
-	return ct->match_uid || ct->match_gid || ct->match_name || ct->cgroup[0];
+		return 0;
+	if (ct->cgroup[0])
+		return peer_in_cgroup(peer->pid, ct->cgroup);
+	return ct->match_uid || ct->match_gid || ct->match_name;
 }
 
 struct tenant *tenant_find(struct list *tenants, const char *name)
@@ -74,6 +77,29 @@ void tenant_limits(const struct config *cfg, const char *name, uint32_t *weight,
 	}
 }
 
+void tenant_caps(const struct config *cfg, const char *name, struct config_caps *caps)
+{
+	*caps = cfg->caps;
+	for (unsigned int i = 0; i < cfg->n_tenants; i++) {
+		const struct config_caps *own = &cfg->tenants[i].caps;
+
+		if (strcmp(cfg->tenants[i].name, name))
+			continue;
+		caps->connections = own->connections ? own->connections : caps->connections;
+		caps->regions = own->regions ? own->regions : caps->regions;
+		caps->queues = own->queues ? own->queues : caps->queues;
+		caps->region_bytes = own->region_bytes ? own->region_bytes : caps->region_bytes;
+		caps->queue_bytes = own->queue_bytes ? own->queue_bytes : caps->queue_bytes;
+		caps->faults = own->faults ? own->faults : caps->faults;
+		caps->requests = own->requests ? own->requests : caps->requests;
+	}
+}
+
+uint64_t tenant_fault_ns(const struct config_caps *caps)
+{
+	return caps->faults == UINT64_MAX ? 0 : NSEC_PER_SEC / caps->faults;
+}
+
 struct tenant *tenant_get(struct list *tenants, const struct config *cfg,
 			  const struct peer *peer)
 {
@@ -84,7 +110,11 @@ struct tenant *tenant_get(struct list *tenants, const struct config *cfg,
 	/* no [tenant] section can have a name with a colon */
 	snprintf(name, sizeof(name), "uid:%u", (unsigned int)peer->uid);
 	for (unsigned int i = 0; i < cfg->n_tenants; i++) {
-		if (tenant_fits(&cfg->tenants[i], peer)) {
+		int fits = tenant_fits(&cfg->tenants[i], peer);
+
+		if (fits < 0)
+			return NULL; /* it must not become another's by accident */
+		if (fits) {
 			snprintf(name, sizeof(name), "%s", cfg->tenants[i].name);
 			break;
 		}
@@ -102,8 +132,11 @@ struct tenant *tenant_get(struct list *tenants, const struct config *cfg,
 	t->id = id;
 	snprintf(t->name, sizeof(t->name), "%s", name);
 	tenant_limits(cfg, name, &t->weight, &t->reserve_bps, &t->limit_bps);
-	for (unsigned int i = 0; i < TENANT_NODES; i++)
+	tenant_caps(cfg, name, &t->caps);
+	for (unsigned int i = 0; i < TENANT_NODES; i++) {
 		sched_tenant_init(&t->node[i], t->id, t->weight, t->reserve_bps, t->limit_bps);
+		t->node[i].fault_ns = tenant_fault_ns(&t->caps);
+	}
 	list_add_tail(tenants, &t->link);
 	return t;
 }

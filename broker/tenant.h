@@ -10,7 +10,9 @@
 
 #include <sys/types.h>
 
+#include "bucket.h"
 #include "config.h"
+#include "refusal.h"
 #include "sched.h"
 
 #define TENANT_NODES 8 /* NUMA nodes the broker serves */
@@ -23,7 +25,11 @@ struct tenant {
 	uint32_t weight;
 	uint64_t reserve_bps, limit_bps;
 	uint32_t connections, queues, regions;
-	uint64_t region_bytes;
+	uint64_t evictions; /* connections that an operator cut off */
+	uint64_t region_bytes, queue_bytes;
+	struct config_caps caps; /* in force */
+	struct bucket requests;	 /* of its connections' sockets */
+	struct refusal_counts refusals;
 	struct sched_tenant node[TENANT_NODES];
 };
 
@@ -35,13 +41,17 @@ struct peer {
 	const char *name; /* as given in HELLO */
 };
 
-/* Find or make the tenant of @peer in @tenants.  NULL: too many, or no memory. */
+/* Find or make the tenant of @peer in @tenants.  NULL: too many, no memory, or no
+ * way to tell (no descriptor left to read its cgroup by). */
 struct tenant *tenant_get(struct list *tenants, const struct config *cfg,
 			  const struct peer *peer);
 struct tenant *tenant_find(struct list *tenants, const char *name);
 /* @cfg's words on tenant @name, or the defaults. */
 void tenant_limits(const struct config *cfg, const char *name, uint32_t *weight,
 		   uint64_t *reserve_bps, uint64_t *limit_bps);
+void tenant_caps(const struct config *cfg, const char *name, struct config_caps *caps);
+/* ns a fault of a tenant with @caps costs it, 0: nothing. */
+uint64_t tenant_fault_ns(const struct config_caps *caps);
 void tenants_free(struct list *tenants);
 
 #endif /* BROKER_TENANT_H */

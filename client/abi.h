@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define AMUX_ABI_VERSION   1u
+#define AMUX_ABI_VERSION   2u
 #define AMUX_HELLO_MAGIC   0x58554d41u /* "AMUX" */
 #define AMUX_RING_MAGIC	   0x474e5241u /* "ARNG" */
 #define AMUX_NAME_LEN	   32
@@ -32,16 +32,16 @@
 /* ------------------------------------------------------------------ messages */
 
 enum amux_msg_type {
-	AMUX_MSG_HELLO = 1,	 /* client: first message */
-	AMUX_MSG_WELCOME,	 /* broker, carries 1 fd: the broker's pidfd */
-	AMUX_MSG_REGISTER,	 /* client, carries 1 fd: a sealed memfd */
-	AMUX_MSG_REGISTERED,	 /* broker */
-	AMUX_MSG_UNREGISTER,	 /* client; answered by DONE when no copy uses the region */
-	AMUX_MSG_QUEUE_CREATE,	 /* client */
-	AMUX_MSG_QUEUE_CREATED,	 /* broker, carries 3 fds: ring memfd, sq eventfd, cq socket */
-	AMUX_MSG_QUEUE_DESTROY,	 /* client; answered by DONE when nothing is in flight */
-	AMUX_MSG_DONE,		 /* broker */
-	AMUX_MSG_ERROR,		 /* broker: any request may be answered by it */
+	AMUX_MSG_HELLO = 1,	/* client: first message */
+	AMUX_MSG_WELCOME,	/* broker, carries 1 fd: the broker's pidfd */
+	AMUX_MSG_REGISTER,	/* client, carries 1 fd: a sealed memfd */
+	AMUX_MSG_REGISTERED,	/* broker */
+	AMUX_MSG_UNREGISTER,	/* client; answered by DONE when no copy uses the region */
+	AMUX_MSG_QUEUE_CREATE,	/* client */
+	AMUX_MSG_QUEUE_CREATED, /* broker, carries 3 fds: ring memfd, sq eventfd, cq socket */
+	AMUX_MSG_QUEUE_DESTROY, /* client; answered by DONE when nothing is in flight */
+	AMUX_MSG_DONE,		/* broker */
+	AMUX_MSG_ERROR,		/* broker: any request may be answered by it */
 };
 
 struct amux_msg_hdr {
@@ -52,11 +52,11 @@ struct amux_msg_hdr {
 
 struct amux_msg_hello {
 	struct amux_msg_hdr hdr;
-	uint32_t magic;	       /* AMUX_HELLO_MAGIC */
-	uint16_t version_min;  /* lowest and highest ABI version the client speaks */
+	uint32_t magic;	      /* AMUX_HELLO_MAGIC */
+	uint16_t version_min; /* lowest and highest ABI version the client speaks */
 	uint16_t version_max;
-	uint64_t features;     /* wanted; none defined yet, must be 0 */
-	uint32_t node;	       /* preferred NUMA node or AMUX_NODE_ANY */
+	uint64_t features; /* wanted; none defined yet, must be 0 */
+	uint32_t node;	   /* preferred NUMA node or AMUX_NODE_ANY */
 	uint32_t rsvd;
 	char name[AMUX_NAME_LEN]; /* NUL-terminated, printable: shown to operators; a
 				   * [tenant] section may match on it */
@@ -64,11 +64,11 @@ struct amux_msg_hello {
 
 struct amux_msg_welcome {
 	struct amux_msg_hdr hdr;
-	uint16_t version;	   /* the one both will speak */
+	uint16_t version; /* the one both will speak */
 	uint16_t rsvd;
-	uint32_t node;		   /* whose mux thread serves this connection */
-	uint64_t features;	   /* granted, a subset of those wanted */
-	uint32_t max_regions;	   /* limits of this connection */
+	uint32_t node;	      /* whose mux thread serves this connection */
+	uint64_t features;    /* granted, a subset of those wanted */
+	uint32_t max_regions; /* limits of this connection */
 	uint32_t max_queues;
 	uint32_t max_entries;
 	uint32_t rsvd1;
@@ -83,7 +83,7 @@ struct amux_msg_register {
 	struct amux_msg_hdr hdr;
 	uint32_t flags; /* AMUX_REGION_* */
 	uint32_t rsvd;
-	uint64_t size;	/* bytes, > 0, <= the memfd's size */
+	uint64_t size; /* bytes, > 0, <= the memfd's size */
 };
 
 struct amux_msg_registered {
@@ -151,7 +151,8 @@ enum amux_op {
 	AMUX_OP_COUNT
 };
 
-#define AMUX_SQE_FENCE	     (1u << 0) /* this and later SQEs of the queue start after all
+#define AMUX_SQE_FENCE \
+	(1u << 0)		       /* this and later SQEs of the queue start after all
 					* earlier ones have been answered, errors included */
 #define AMUX_SQE_ENGINE_ONLY (1u << 1) /* never DECLINED; -ENODEV if no engine is granted */
 #define AMUX_SQE_CPU_ONLY    (1u << 2) /* always DECLINED by the broker */
@@ -195,6 +196,9 @@ enum amux_field {
  */
 #define AMUX_STATUS_DECLINED 1
 
+/* Positive status: the client had recalled this one (sq_recall): it was not begun. */
+#define AMUX_STATUS_RECALLED 2
+
 struct amux_cqe {
 	uint64_t user_data;
 	int32_t status; /* 0, -errno or AMUX_STATUS_DECLINED */
@@ -211,6 +215,9 @@ struct amux_cqe {
 enum amux_broker_state {
 	AMUX_BROKER_RUNNING = 1,
 	AMUX_BROKER_DRAINING, /* takes no new work; will close the connection */
+	AMUX_BROKER_GONE,     /* has let go of the queue: nothing of it is in flight, and it
+			       * will not look at it again.  Stored with release: whoever sees
+			       * it sees every CQE */
 };
 
 /*
@@ -230,11 +237,15 @@ struct amux_ring_hdr {
 
 	/* line 1, writer: client */
 	uint32_t sq_tail;
-	uint8_t pad1[60];
+	uint32_t rsvd1;
+	uint64_t sq_recall; /* low half: first index recalled, high half: the one behind the
+			     * last; both equal: none.  docs/abi.md, recalling */
+	uint8_t pad1[48];
 
 	/* line 2, writer: broker */
 	uint32_t sq_head;
-	uint8_t pad2[60];
+	uint32_t sq_claimed; /* entries before this index may be begun: see sq_recall */
+	uint8_t pad2[56];
 
 	/* line 3, writer: broker */
 	uint32_t sq_flags; /* AMUX_RING_NEED_WAKEUP: kick the sq eventfd */
@@ -254,7 +265,7 @@ struct amux_ring_hdr {
 	uint8_t pad6[60];
 
 	/* line 7, writer: broker; refreshed every epoch while the queue has work */
-	uint32_t state;	       /* enum amux_broker_state */
+	uint32_t state; /* enum amux_broker_state */
 	uint32_t rsvd7;
 	uint64_t heartbeat_ns; /* CLOCK_MONOTONIC of the last refresh */
 	uint64_t est_wait_ns;  /* predicted wait of a request submitted now */
@@ -294,7 +305,9 @@ AMUX_STATIC_ASSERT(offsetof(struct amux_cqe, status) == 8, "ABI");
 AMUX_STATIC_ASSERT(offsetof(struct amux_cqe, result) == 16, "ABI");
 AMUX_STATIC_ASSERT(offsetof(struct amux_cqe, bytes) == 24, "ABI");
 AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, sq_tail) == 64, "ABI");
+AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, sq_recall) == 72, "ABI");
 AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, sq_head) == 128, "ABI");
+AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, sq_claimed) == 132, "ABI");
 AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, sq_flags) == 192, "ABI");
 AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, cq_tail) == 256, "ABI");
 AMUX_STATIC_ASSERT(offsetof(struct amux_ring_hdr, cq_head) == 320, "ABI");

@@ -6,8 +6,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "cancel.h"
@@ -15,9 +13,12 @@
 #include "queue.h"
 
 #define PEEK_BYTES    (1u << 20) /* copied at most by one amux_peek() */
-#define PROBE_NS      1000000u	 /* amux_peek() asks for the broker this often */
-#define SPIN_PER_TIME 32	 /* looks at the ring per look at the clock */
-#define SQ_FULL_NS    1000000u	 /* nobody wakes us for free SQ slots: look this often */
+#define PROBE_NS      1000000u	 /* amux_peek() asks for the broker this often ... */
+#define PROBE_PEEKS   32	 /* ... and for the time every so many peeks in vain */
+#define REAP_AHEAD    16 /* answers fetched at once: as many lines as a CPU can have on the way */
+#define SPIN_PER_TIME 32	/* looks at the ring per look at the clock */
+#define SQ_FULL_NS    1000000u	/* nobody wakes us for free SQ slots: look this often */
+#define WATCH_NS      25000000u /* nor for a broker that stopped */
 
 /* One writer, any reader. */
 #define STAT_ADD(q, field, n) \
@@ -56,14 +57,25 @@ static void kick(int efd)
 		return;
 }
 
+void amux_queue_kick(struct amux_queue *q)
+{
+	if (!q->armed || q->self_efd < 0)
+		return;
+	q->kicked = true;
+	kick(q->self_efd);
+}
+
 void amux_queue_drain(struct amux_queue *q)
 {
 	uint64_t kicks[8];
 
-	if (q->dead && read(q->self_efd, kicks, sizeof(kicks)) < 0)
-		return; /* nothing to take back */
+	if (q->kicked && read(q->self_efd, kicks, sizeof(kicks)) > 0)
+		q->kicked = false;
+	if (q->timer_ns && amux_now() >= q->timer_ns &&
+	    read(q->timer_fd, kicks, sizeof(kicks)) > 0)
+		q->timer_ns = 0;
 	if (!q->dead && read(q->cq_fd, kicks, sizeof(kicks)) == 0)
-		amux_set_dead(q->a); /* the broker has let go of it */
+		amux_link_fail(q->a, q->link, false);
 }
 
 static void job_account(struct amux_queue *q, const struct amux_job *job)
@@ -75,17 +87,43 @@ static void job_account(struct amux_queue *q, const struct amux_job *job)
 	STAT_ADD(q, declined, 1);
 	STAT_ADD(q, declined_bytes, job->cqe.bytes);
 	STAT_ADD(q, cpu_ns, job->cpu_ns);
-	if (job->cqe.status)
+	if (job->cqe.status && !q->hidden)
 		STAT_ADD(q, errors, 1);
 }
 
 /* ----------------------------------------------------------- without a broker */
 
-/* Do everything that was submitted, in order, on this CPU. */
-static void queue_execute(struct amux_queue *q)
+void amux_slot_answer(struct amux_queue *q, uint32_t i, const struct amux_cqe *cqe)
+{
+	slot_free(q, i);
+	done_push(q, cqe);
+}
+
+void amux_slot_execute(struct amux_queue *q, uint32_t i, bool redo)
 {
 	struct amux_job job;
 
+	amux_job_start(&job, &q->slots[i].sqe);
+	if (q->slots[i].sqe.op == AMUX_OP_CANCEL)
+		amux_cancel_answer(&q->slots[i], &job.cqe);
+	if (q->slots[i].withdrawn)
+		amux_job_withdraw(&job);
+	if (!redo && q->slots[i].sqe.flags & AMUX_SQE_ENGINE_ONLY && !job.cqe.status) {
+		job.cqe.status = -ENODEV;
+		job.cqe.bytes = 0;
+		job.finished = true;
+	}
+	while (!job.finished)
+		amux_job_step(q->a, &job, UINT64_MAX);
+	if (redo)
+		STAT_ADD(q, redone, 1);
+	job_account(q, &job);
+	amux_slot_answer(q, i, &job.cqe);
+}
+
+/* Do everything that was submitted, in order, on this CPU. */
+static void queue_execute(struct amux_queue *q)
+{
 	if (!q->ready)
 		return;
 	amux_cancel_ready(q);
@@ -94,82 +132,33 @@ static void queue_execute(struct amux_queue *q)
 
 		q->unsent = q->slots[i].next;
 		q->ready--;
-		amux_job_start(&job, &q->slots[i].sqe);
-		if (q->slots[i].sqe.op == AMUX_OP_CANCEL)
-			amux_cancel_answer(&q->slots[i], &job.cqe);
-		if (q->slots[i].withdrawn)
-			amux_job_withdraw(&job);
-		if (q->slots[i].sqe.flags & AMUX_SQE_ENGINE_ONLY && !job.cqe.status) {
-			job.cqe.status = -ENODEV;
-			job.cqe.bytes = 0;
-			job.finished = true;
-		}
-		while (!job.finished)
-			amux_job_step(q->a, &job, UINT64_MAX);
-		job_account(q, &job);
-		slot_free(q, i);
-		done_push(q, &job.cqe);
+		amux_slot_execute(q, i, false);
 	}
-	if (q->armed)
-		kick(q->self_efd);
-}
-
-/*
- * The broker has let go of the ring: what it never took out of it is as good as not sent.
- * Entries are taken in order, so these are the latest.
- */
-static void queue_take_back(struct amux_queue *q)
-{
-	uint32_t head = amux_load_acquire(&q->ring.hdr->sq_head);
-	uint32_t left = q->ring.sq_tail - head, i = q->newest;
-
-	if (q->broken || left > q->ring.sq_entries)
-		return; /* it lies, and may still be at it */
-	while (left && i != AMUX_SLOT_NONE) {
-		struct amux_slot *slot = &q->slots[i];
-
-		if (slot->sent) {
-			slot->sent = false;
-			q->unsent = i;
-			q->ready++;
-			q->sent--;
-			left--;
-		}
-		i = slot->prev;
-	}
-}
-
-/*
- * Nobody writes the rings any more and everything published was collected: what the broker
- * still had is lost.  Whether it was copied, half or not at all, nobody knows.
- */
-static void queue_bury(struct amux_queue *q)
-{
-	queue_take_back(q);
-	while (q->oldest != AMUX_SLOT_NONE && q->slots[q->oldest].sent) {
-		struct amux_cqe cqe = {
-			.user_data = q->slots[q->oldest].sqe.user_data,
-			.status = -EIO,
-		};
-
-		slot_free(q, q->oldest);
-		done_push(q, &cqe);
-		STAT_ADD(q, lost_broker, 1);
-		STAT_ADD(q, errors, 1);
-	}
-	q->sent = 0;
-	q->dead = true;
-	if (q->epfd >= 0) {
-		/* They would stay readable for ever. */
-		epoll_ctl(q->epfd, EPOLL_CTL_DEL, q->a->pidfd, NULL);
-		epoll_ctl(q->epfd, EPOLL_CTL_DEL, q->a->sock, NULL);
-		epoll_ctl(q->epfd, EPOLL_CTL_DEL, q->cq_fd, NULL);
-	}
-	if (q->armed)
-		kick(q->self_efd);
+	amux_queue_kick(q);
 }
 
 /* --------------------------------------------------------------- with a broker */
+
+void amux_queue_publish(struct amux_queue *q, uint32_t n)
+{
+	q->sent += n;
+	STAT_ADD(q, submitted, n);
+	if (amux_sq_publish(&q->ring))
+		kick(q->sq_efd);
+}
+
+bool amux_slot_push(struct amux_queue *q, uint32_t i, const struct amux_sqe *from)
+{
+	struct amux_sqe *sqe = amux_sq_next(&q->ring);
+
+	if (!sqe)
+		return false;
+	amux_sq_put(sqe, from);
+	sqe->user_data = amux_slot_name(q, i);
+	q->slots[i].sent = true;
+	q->ready--;
+	return true;
+}
 
 static void queue_push(struct amux_queue *q)
 {
@@ -183,30 +172,37 @@ static void queue_push(struct amux_queue *q)
 			break; /* the broker has yet to give slots back: a later call goes on */
 		if (slot->sqe.op == AMUX_OP_CANCEL)
 			amux_cancel_name(q, q->unsent);
-		*sqe = slot->sqe;
+		amux_sq_put(sqe, &slot->sqe);
 		sqe->user_data = amux_slot_name(q, q->unsent);
 		slot->sent = true;
 		q->unsent = slot->next;
 		q->ready--;
 		n++;
 	}
-	if (!n)
-		return;
-	q->sent += n;
-	STAT_ADD(q, submitted, n);
-	if (amux_sq_publish(&q->ring))
-		kick(q->sq_efd);
+	if (n)
+		amux_queue_publish(q, n);
 }
 
-/* Copy the next CQE, each word once: the broker's memory is not trusted to stand still. */
+/*
+ * Copy the next CQE, each word once: the broker's memory is not trusted to stand still.  Field by
+ * field: what is stored in pieces and loaded whole a moment later waits for the store buffer.
+ */
 static void cqe_read(struct amux_queue *q, struct amux_cqe *out)
 {
 	const volatile uint64_t *src = (const volatile uint64_t *)amux_cq_take(&q->ring);
-	uint64_t word[sizeof(*out) / 8];
+	struct {
+		int32_t status;
+		uint16_t field, rsvd;
+	} verdict;
+	uint64_t word;
 
-	for (unsigned int i = 0; i < sizeof(*out) / 8; i++)
-		word[i] = src[i];
-	memcpy(out, word, sizeof(*out));
+	out->user_data = src[0];
+	word = src[1];
+	memcpy(&verdict, &word, sizeof(verdict));
+	out->status = verdict.status;
+	out->field = verdict.field;
+	out->result = src[2];
+	out->bytes = src[3];
 }
 
 /*
@@ -219,6 +215,8 @@ static bool queue_take(struct amux_queue *q, struct amux_cqe *cqe)
 	uint32_t i;
 
 	cqe_read(q, cqe);
+	if (q->recalling && amux_recall_answered(q, cqe))
+		return false;
 	i = (uint32_t)cqe->user_data;
 	if (i >= q->entries || !q->slots[i].sent || cqe->user_data != amux_slot_name(q, i)) {
 		STAT_ADD(q, rejected, 1);
@@ -258,23 +256,33 @@ static bool queue_take(struct amux_queue *q, struct amux_cqe *cqe)
 
 /*
  * Take every CQE there is, before any copying: the engine's answers do not wait behind the
- * CPU's work, and taking a DECLINED is what acknowledges it (abi.h).
+ * CPU's work, and taking a DECLINED is what acknowledges it (abi.h).  The first @max answers go
+ * to @out, the others to @done; returns how many went to @out.
  */
-static void queue_reap(struct amux_queue *q)
+static unsigned int queue_reap(struct amux_queue *q, struct amux_cqe *out, unsigned int max)
 {
 	uint32_t n = amux_cq_ready(&q->ring);
-	struct amux_cqe cqe;
+	unsigned int got = 0;
+	struct amux_cqe *cqe;
 
 	if (!n)
-		return;
+		return 0;
 	if (q->ring.cq_tail - q->ring.cq_head > q->ring.cq_entries) {
 		q->broken = true;
-		return;
+		return 0;
 	}
-	for (; n; n--)
-		if (queue_take(q, &cqe))
-			done_push(q, &cqe);
+	amux_cq_prefetch(&q->ring, n < REAP_AHEAD ? n : REAP_AHEAD);
+	for (; n; n--) {
+		cqe = got < max ? &out[got] : &q->done[q->done_tail & (q->entries - 1)];
+		if (!queue_take(q, cqe))
+			continue;
+		if (got < max)
+			got++;
+		else
+			q->done_tail++;
+	}
 	amux_cq_release(&q->ring);
+	return got;
 }
 
 /* Go on with what was declined, in order, by at most *@budget bytes of one request.  true: one
@@ -313,25 +321,40 @@ static bool queue_work(struct amux_queue *q, uint64_t *budget)
 	return true;
 }
 
-/* The broker is gone: collect what it left behind, then bury the rest. */
+/*
+ * The broker hung up or died.  If that is the end, collect what it left behind and bury the
+ * rest; if it may be dying still, nothing of it is touched until that is over.
+ */
 static void queue_settle(struct amux_queue *q)
 {
 	uint64_t budget = UINT64_MAX;
 
+	if (!amux_queue_over(q))
+		amux_link_probe(q->a, q->link);
+	if (!amux_queue_over(q)) {
+		if (!q->hushed)
+			amux_queue_hush(q, false);
+		q->careful = q->hushed = true;
+		return;
+	}
 	/* Twice: the first ends at a tail that may have been read before the death. */
-	queue_reap(q);
-	queue_reap(q);
+	queue_reap(q, NULL, 0);
+	queue_reap(q, NULL, 0);
 	while (queue_work(q, &budget))
 		;
-	queue_bury(q);
+	amux_queue_bury(q);
 }
 
 void amux_queue_flush(struct amux_queue *q)
 {
-	if (!q->dead && (q->broken || amux_is_dead(q->a)))
+	if (q->dead)
+		amux_queue_revive(q);
+	else if (q->broken || !amux_link_up(q->link))
 		queue_settle(q);
 	if (q->dead)
 		queue_execute(q);
+	else if (q->careful || amux_load_relaxed(&q->a->regions.mapped))
+		amux_queue_mind(q);
 	else
 		queue_push(q);
 }
@@ -367,10 +390,10 @@ static unsigned int queue_collect(struct amux_queue *q, struct amux_cqe *cqes, u
 	q->armed = false;
 	amux_queue_flush(q);
 	while (more) {
-		if (!q->dead)
-			queue_reap(q);
 		while (n < max && q->done_head != q->done_tail)
 			cqes[n++] = q->done[q->done_head++ & (q->entries - 1)];
+		if (!q->dead) /* with @n below @max nothing older waits in @done */
+			n += queue_reap(q, cqes + n, max - n);
 		more = !q->dead && (n < min || budget == PEEK_BYTES) && queue_work(q, &budget);
 	}
 	q->inflight -= n;
@@ -388,13 +411,17 @@ int amux_peek(struct amux_queue *q, struct amux_cqe *cqes, unsigned int max)
 	if (!cqes || !max || max > INT32_MAX)
 		return -EINVAL;
 	n = queue_collect(q, cqes, max, 1);
-	if (n || q->dead || queue_working(q) || !q->sent)
+	if (n || q->dead || queue_working(q) || !(q->sent || q->careful))
 		return (int)n;
+	if (++q->vain % PROBE_PEEKS)
+		return 0;
 	now = amux_now();
 	if (now - q->probed_ns < PROBE_NS)
 		return 0;
 	q->probed_ns = now;
-	return amux_probe_dead(q->a) ? (int)queue_collect(q, cqes, max, 1) : 0;
+	amux_link_probe(q->a, q->link);
+	amux_queue_watch(q, now);
+	return q->careful ? (int)queue_collect(q, cqes, max, 1) : 0;
 }
 
 /* Look at the ring for a while.  Returns true as soon as there is something. */
@@ -420,33 +447,32 @@ static bool queue_spin(struct amux_queue *q, uint64_t deadline)
 /* Sleep until the broker publishes, dies, hangs up, or @deadline.  0 or -errno. */
 static int queue_sleep(struct amux_queue *q, uint64_t deadline)
 {
+	bool up = amux_link_up(q->link);
 	struct pollfd p[3] = {
-		{ .fd = q->cq_fd, .events = POLLIN },
-		{ .fd = q->a->pidfd, .events = POLLIN },
-		{ .fd = q->a->sock, .events = POLLRDHUP },
+		{ .fd = up ? q->cq_fd : -1, .events = POLLIN },
+		{ .fd = q->link->pidfd, .events = POLLIN },
+		{ .fd = up ? q->link->sock : -1, .events = POLLRDHUP },
 	};
-	struct timespec ts, *left = NULL;
+	uint64_t now = amux_now(), ns = q->ready && !q->careful ? SQ_FULL_NS : WATCH_NS;
+	struct timespec ts;
 	int n, err = 0;
 
 	if (amux_cq_sleep(&q->ring))
 		return 0;
-	if (q->ready && deadline > amux_now() + SQ_FULL_NS)
-		deadline = amux_now() + SQ_FULL_NS;
-	if (deadline != UINT64_MAX) {
-		uint64_t now = amux_now(), ns = now < deadline ? deadline - now : 0;
-
-		ts.tv_sec = (time_t)(ns / AMUX_NSEC_PER_SEC);
-		ts.tv_nsec = (long)(ns % AMUX_NSEC_PER_SEC);
-		left = &ts;
-	}
-	n = ppoll(p, 3, left, NULL);
+	if (deadline < now + ns)
+		ns = now < deadline ? deadline - now : 0;
+	ts.tv_sec = (time_t)(ns / AMUX_NSEC_PER_SEC);
+	ts.tv_nsec = (long)(ns % AMUX_NSEC_PER_SEC);
+	n = ppoll(p, 3, &ts, NULL);
 	if (n < 0 && errno != EINTR)
 		err = -errno;
 	amux_cq_wake(&q->ring);
 	if (n > 0 && p[0].revents)
 		amux_queue_drain(q);
 	else if (n > 0)
-		amux_set_dead(q->a);
+		amux_link_fail(q->a, q->link, p[1].revents != 0);
+	else
+		amux_queue_watch(q, now + ns);
 	return err;
 }
 

@@ -49,6 +49,23 @@ static inline void amux_cpu_relax(void)
 #endif
 }
 
+/* Have the cache line of @p come, to be read or to be written: what another CPU wrote last takes
+ * as long as many instructions, and several lines can be on their way at once. */
+static inline void amux_prefetch(const void *p)
+{
+	__builtin_prefetch(p, 0, 3);
+}
+
+static inline void amux_prefetch_write(void *p)
+{
+#if defined(__x86_64__)
+	/* what the builtin does only when told of newer CPUs; the others take it as a no-op */
+	__asm__ __volatile__("prefetchw %0" : : "m"(*(char *)p));
+#else
+	__builtin_prefetch(p, 1, 3);
+#endif
+}
+
 /*
  * Order earlier non-temporal stores before a later publishing store: a release store
  * alone does not order movnt* on x86.

@@ -4,28 +4,19 @@
  */
 #include <ctype.h>
 #include <errno.h>
-#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "handle.h"
 #include "queue.h"
+#include "talk.h"
 
 #define CONNECT_TIMEOUT_MS 5000
-
-int amux_check(const struct amux *a)
-{
-	if (!a)
-		return -EINVAL;
-	return *a->guard == AMUX_GUARD_MAGIC ? 0 : -EPERM;
-}
 
 static int path_put(char *buf, size_t len, const char *dir, const char *name)
 {
@@ -53,42 +44,6 @@ int amux_socket_path(const char *wanted, char *buf, size_t len)
 	    !path_put(buf, len, dir, "/accelmux.sock") && !stat(buf, &st))
 		return 0;
 	return path_put(buf, len, "/run/accelmux", "/accelmux.sock");
-}
-
-bool amux_probe_dead(struct amux *a)
-{
-	struct pollfd p[2] = {
-		{ .fd = a->pidfd, .events = POLLIN },
-		{ .fd = a->sock, .events = POLLRDHUP },
-	};
-
-	if (!amux_is_dead(a) && poll(p, 2, 0) > 0)
-		amux_set_dead(a);
-	return amux_is_dead(a);
-}
-
-static int connect_socket(const char *path)
-{
-	const struct timeval limit = { .tv_sec = CONNECT_TIMEOUT_MS / 1000 };
-	struct sockaddr_un un = { .sun_family = AF_UNIX };
-	int fd, err;
-
-	strcpy(un.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	/* Bounds connect() too, where the listener's backlog is full. */
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)))
-		goto fail;
-	while (connect(fd, (const struct sockaddr *)&un, sizeof(un)))
-		if (errno != EINTR)
-			goto fail;
-	return fd;
-
-fail:
-	err = errno == EAGAIN ? ETIMEDOUT : errno == EPROTOTYPE ? EPROTO : errno;
-	close(fd);
-	return -err;
 }
 
 /* The name in HELLO: the caller's, checked, or the program's, made to fit. */
@@ -127,39 +82,36 @@ static uint32_t connect_node(uint32_t wanted)
 	return node;
 }
 
+/* Say HELLO on the first link and take what the broker answers. */
 static int connect_hello(struct amux *a, const struct amux_options *opt)
 {
-	struct amux_msg_hello hello = {
-		.hdr = { .type = AMUX_MSG_HELLO, .len = sizeof(hello) },
+	struct amux_msg_hello *hello = &a->life.hello;
+	struct amux_link *l = a->link;
+	struct amux_answer ans;
+	int err;
+
+	*hello = (struct amux_msg_hello){
+		.hdr = { .type = AMUX_MSG_HELLO, .len = sizeof(*hello) },
 		.magic = AMUX_HELLO_MAGIC,
 		.version_min = AMUX_ABI_VERSION,
 		.version_max = AMUX_ABI_VERSION,
 		.node = connect_node(opt->node),
 	};
-	struct amux_msg_welcome *w;
-	struct amux_answer ans;
-	int err;
-
-	err = connect_name(hello.name, opt->name);
+	err = connect_name(hello->name, opt->name);
 	if (err)
 		return err;
-	err = amux_talk(a, &hello.hdr, -1, AMUX_MSG_WELCOME, CONNECT_TIMEOUT_MS, &ans);
+	err = amux_talk(a, l, &hello->hdr, -1, AMUX_MSG_WELCOME, CONNECT_TIMEOUT_MS, &ans);
 	if (err)
 		return err == -ECONNRESET ? -EPROTO : err;
-	w = &ans.welcome;
-	a->pidfd = ans.fds[0];
-	if (w->version != AMUX_ABI_VERSION || w->features || w->max_entries < 2) {
-		amux_fail("the broker speaks version %u, features %#llx, %u entries; expected "
-			  "version %u, none, 2 or more",
-			  w->version, (unsigned long long)w->features, w->max_entries,
-			  AMUX_ABI_VERSION);
-		return -EPROTO;
-	}
-	a->cpu_bps = w->cpu_bps;
-	a->max_entries = w->max_entries < AMUX_ENTRIES_MAX ? w->max_entries : AMUX_ENTRIES_MAX;
-	memcpy(a->tenant, w->tenant, sizeof(a->tenant));
-	a->tenant[AMUX_NAME_LEN - 1] = '\0';
-	return 0;
+	err = amux_life_welcome(l, &ans);
+	if (err)
+		return err;
+	a->link = NULL; /* publishing drops the old one */
+	ans.welcome.tenant[AMUX_NAME_LEN - 1] = '\0';
+	err = amux_life_publish(a, l, &ans.welcome);
+	if (err)
+		a->link = l;
+	return err;
 }
 
 static int guard_make(struct amux *a)
@@ -190,11 +142,9 @@ static bool connect_may_spin(void)
 /* Everything but the queues. */
 static void connect_free(struct amux *a, bool mine)
 {
+	amux_life_fini(a);
 	amux_regions_fini(&a->regions, mine);
-	if (a->pidfd >= 0)
-		close(a->pidfd);
-	if (a->sock >= 0)
-		close(a->sock);
+	amux_link_put(a->link);
 	munmap(a->guard, (size_t)sysconf(_SC_PAGESIZE));
 	pthread_mutex_destroy(&a->talk_lock);
 	pthread_mutex_destroy(&a->lock);
@@ -205,9 +155,9 @@ static void connect_free(struct amux *a, bool mine)
 int amux_connect(struct amux **out, const struct amux_options *opt)
 {
 	static const struct amux_options none = AMUX_OPTIONS_INIT;
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char path[sizeof(((struct amux_life *)0)->path)];
 	struct amux *a;
-	int err;
+	int err, sock;
 
 	if (!out)
 		return -EINVAL;
@@ -223,9 +173,11 @@ int amux_connect(struct amux **out, const struct amux_options *opt)
 	if (!a)
 		return -ENOMEM;
 	memset(a, 0, sizeof(*a));
-	a->sock = -1;
-	a->pidfd = -1;
 	a->may_spin = connect_may_spin();
+	a->life.backoff_ns = AMUX_LIFE_BACKOFF_NS;
+	a->life.rng = amux_now() ^ (uint64_t)getpid() << 32;
+	strcpy(a->life.path, path);
+	pthread_mutex_init(&a->life.lock, NULL);
 	pthread_mutex_init(&a->talk_lock, NULL);
 	pthread_mutex_init(&a->lock, NULL);
 	pthread_mutex_init(&a->sync_lock, NULL);
@@ -233,10 +185,16 @@ int amux_connect(struct amux **out, const struct amux_options *opt)
 	err = guard_make(a);
 	if (err)
 		goto free_handle;
-	a->sock = connect_socket(path);
-	if (a->sock < 0) {
-		err = a->sock;
+	sock = amux_link_connect(path, true);
+	if (sock < 0) {
+		err = sock;
 		amux_fail("no broker at %s: %s", path, strerror(-err));
+		goto free_all;
+	}
+	a->link = amux_link_new(sock, ++a->life.serial);
+	if (!a->link) {
+		close(sock);
+		err = -ENOMEM;
 		goto free_all;
 	}
 	err = connect_hello(a, opt);
@@ -270,12 +228,21 @@ void amux_close(struct amux *a)
 
 int amux_alive(struct amux *a)
 {
+	struct amux_link *l;
 	int err = amux_check(a);
 
-	return err ? err : !amux_probe_dead(a);
+	if (err)
+		return err;
+	amux_reconnect(a);
+	l = amux_link_get(a);
+	amux_link_probe(a, l);
+	err = amux_link_up(l);
+	amux_link_put(l);
+	return err;
 }
 
 const char *amux_tenant(struct amux *a)
 {
-	return a ? a->tenant : "";
+	/* The acquire pairs with the release in life.c: the name is whole. */
+	return a ? amux_load_acquire(&a->life.tenant)->text : "";
 }

@@ -205,6 +205,7 @@ static struct amux_queue *copy_queue(struct amux *a)
 		amux_store_relaxed(&a->sync_off, 1);
 		return NULL;
 	}
+	q->hidden = true;
 	amux_store_release(&a->sync, q); /* pairs with the acquire in amux_copy() */
 	return q;
 }
@@ -285,9 +286,16 @@ static int copy_engine(struct amux *a, const struct amux_sqe *want, void *dst, c
 {
 	struct amux_queue *q = copy_queue(a);
 	struct amux_forecast f;
+	struct amux_cqe cqe;
 	enum copy_by by;
 
-	if (!q || q->dead)
+	if (!q)
+		return 1;
+	if (q->dead || q->careful)
+		amux_peek(q, &cqe, 1); /* perhaps it can be used again */
+	if (!q->dead)
+		amux_store_relaxed(&a->sync_renew, 0);
+	if (q->dead || q->careful)
 		return 1;
 	by = copy_predict(a, q, want->len, &f);
 	if (by == BY_CPU)
@@ -324,9 +332,8 @@ static bool copy_locate(struct amux *a, struct amux_sqe *sqe, void *dst, const v
 	return ok;
 }
 
-/*
- * A copy that is looked at.  On its own, or a small copy would have to save and restore the registers that only this needs.
- */
+/* A copy that is looked at.  On its own, or a small copy would have to save and restore the
+ * registers that only this needs. */
 static __attribute__((noinline)) int copy_look(struct amux *a, void *dst, const void *src,
 					       size_t len)
 {
@@ -352,6 +359,8 @@ static __attribute__((noinline)) int copy_look(struct amux *a, void *dst, const 
 		timed = true; /* it stands for those whose time is not taken */
 		weight = COPY_SAMPLE;
 	}
+	if (amux_is_dead(a))
+		amux_reconnect(a);
 	if (amux_load_relaxed(&a->regions.aliased) && copy_locate(a, &sqe, dst, src, len)) {
 		err = copy_alias(a, &sqe);
 		if (err <= 0)
@@ -363,7 +372,8 @@ static __attribute__((noinline)) int copy_look(struct amux *a, void *dst, const 
 		return copy_cpu(a, dst, src, len, timed, weight);
 	/* The acquire pairs with the release in copy_queue(): a queue that is seen is whole. */
 	q = amux_load_acquire(&a->sync);
-	if ((q && copy_predict(a, q, len, &f) == BY_CPU) ||
+	if ((q && !amux_load_relaxed(&a->sync_renew) &&
+	     copy_predict(a, q, len, &f) == BY_CPU) ||
 	    !copy_locate(a, &sqe, dst, src, len))
 		return copy_cpu(a, dst, src, len, timed, weight);
 	/* Another thread copies: waiting for it is worse than copying at once. */

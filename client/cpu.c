@@ -47,13 +47,14 @@ static uint64_t cpu_cost_ns(uint64_t bytes, uint64_t bps)
 /* Sleep until @bytes begun at @start have taken what they take at the modelled rate. */
 static void cpu_pace(const struct amux *a, uint64_t start, uint64_t bytes)
 {
+	uint64_t bps = amux_load_relaxed(&a->cpu_bps);
 	struct timespec ts;
 
-	if (!a->cpu_bps || !bytes)
+	if (!bps || !bytes)
 		return;
 	if (cpu_busy_until < start)
 		cpu_busy_until = start;
-	cpu_busy_until += cpu_cost_ns(bytes, a->cpu_bps);
+	cpu_busy_until += cpu_cost_ns(bytes, bps);
 	ts.tv_sec = (time_t)(cpu_busy_until / AMUX_NSEC_PER_SEC);
 	ts.tv_nsec = (long)(cpu_busy_until % AMUX_NSEC_PER_SEC);
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) == EINTR)

@@ -3,81 +3,21 @@
  * queue.c - make and close queues, hand requests to the broker.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "handle.h"
 #include "queue.h"
+#include "talk.h"
 
 #define QUEUE_SPIN_NS 20000
 
 /* ------------------------------------------------------------------ make and close */
-
-static int set_nonblock(int fd)
-{
-	int fl = fcntl(fd, F_GETFL);
-
-	return fl < 0 || fcntl(fd, F_SETFL, fl | O_NONBLOCK) ? -errno : 0;
-}
-
-static int queue_map(struct amux_queue *q, int memfd, uint64_t bytes)
-{
-	struct stat st;
-	void *p;
-
-	if (fstat(memfd, &st))
-		return -errno;
-	/* Sealed at that size, or the broker could pull the pages from under us. */
-	if (bytes < amux_ring_bytes(q->entries, q->entries) || bytes > (uint64_t)st.st_size ||
-	    !(fcntl(memfd, F_GET_SEALS) & F_SEAL_SHRINK))
-		goto bad;
-	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
-	if (p == MAP_FAILED)
-		return -errno;
-	q->map = p;
-	q->map_len = bytes;
-	if (madvise(p, bytes, MADV_DONTFORK))
-		return -errno;
-	if (amux_ring_bind(&q->ring, p, bytes) || q->ring.sq_entries != q->entries ||
-	    q->ring.cq_entries < q->entries)
-		goto bad;
-	return 0;
-
-bad:
-	amux_fail("the broker's ring of %llu bytes is malformed", (unsigned long long)bytes);
-	return -EPROTO;
-}
-
-static int queue_ask(struct amux_queue *q, int timeout_ms)
-{
-	struct amux_msg_queue_create msg = {
-		.hdr = { .type = AMUX_MSG_QUEUE_CREATE, .len = sizeof(msg) },
-		.sq_entries = q->entries,
-		.cq_entries = q->entries,
-	};
-	struct amux_answer ans;
-	int err;
-
-	err = amux_talk(q->a, &msg.hdr, -1, AMUX_MSG_QUEUE_CREATED, timeout_ms, &ans);
-	if (err)
-		return err;
-	q->id = ans.queue_created.queue;
-	q->sq_efd = ans.fds[1];
-	q->cq_fd = ans.fds[2];
-	err = set_nonblock(q->sq_efd);
-	if (!err)
-		err = set_nonblock(q->cq_fd);
-	if (!err)
-		err = queue_map(q, ans.fds[0], ans.queue_created.ring_bytes);
-	close(ans.fds[0]);
-	return err;
-}
 
 static void queue_free(struct amux_queue *q, bool unmap)
 {
@@ -91,6 +31,9 @@ static void queue_free(struct amux_queue *q, bool unmap)
 		close(q->cq_fd);
 	if (q->self_efd >= 0)
 		close(q->self_efd);
+	if (q->timer_fd >= 0)
+		close(q->timer_fd);
+	amux_link_put(q->link);
 	free(q->done);
 	free(q->todo);
 	free(q->slots);
@@ -109,6 +52,7 @@ static struct amux_queue *queue_new(struct amux *a, uint32_t entries)
 	q->sq_efd = -1;
 	q->cq_fd = -1;
 	q->self_efd = -1;
+	q->timer_fd = -1;
 	q->epfd = -1;
 	q->oldest = AMUX_SLOT_NONE;
 	q->newest = AMUX_SLOT_NONE;
@@ -128,12 +72,13 @@ static struct amux_queue *queue_new(struct amux *a, uint32_t entries)
 int amux_queue_open(struct amux *a, unsigned int entries, int timeout_ms,
 		    struct amux_queue **out)
 {
+	uint32_t rounded = 2, max = amux_load_relaxed(&a->max_entries);
 	struct amux_queue *q;
-	uint32_t rounded = 2;
+	struct amux_link *l;
 	int err;
 
-	if (entries < 2 || entries > a->max_entries) {
-		amux_fail("queue of %u entries, expected 2 .. %u", entries, a->max_entries);
+	if (entries < 2 || entries > max) {
+		amux_fail("queue of %u entries, expected 2 .. %u", entries, max);
 		return -EINVAL;
 	}
 	while (rounded < entries)
@@ -141,11 +86,12 @@ int amux_queue_open(struct amux *a, unsigned int entries, int timeout_ms,
 	q = queue_new(a, rounded);
 	if (!q)
 		return -ENOMEM;
-	err = amux_is_dead(a) ? -ECONNRESET : queue_ask(q, timeout_ms);
-	if (err == -ECONNRESET) {
-		q->dead = true; /* no ring: amux_submit() executes */
+	q->dead = true; /* no ring: amux_submit() executes */
+	l = amux_link_get(a);
+	err = amux_link_up(l) ? amux_queue_attach(q, l, false, timeout_ms) : -ECONNRESET;
+	amux_link_put(l);
+	if (err == -ECONNRESET)
 		err = 0;
-	}
 	if (err) {
 		queue_free(q, true);
 		return err;
@@ -188,7 +134,6 @@ int amux_queue_close(struct amux_queue *q, bool mine)
 {
 	struct amux_msg_queue_destroy msg = {
 		.hdr = { .type = AMUX_MSG_QUEUE_DESTROY, .len = sizeof(msg) },
-		.queue = q->id,
 	};
 	struct amux *a = q->a;
 	struct amux_answer ans;
@@ -202,8 +147,10 @@ int amux_queue_close(struct amux_queue *q, bool mine)
 	}
 	while (amux_wait(q, &cqe, 1, 1, NULL) > 0)
 		;
-	if (q->map && !amux_is_dead(a))
-		err = amux_talk(a, &msg.hdr, -1, AMUX_MSG_DONE, AMUX_TALK_FOREVER, &ans);
+	msg.queue = q->id;
+	if (q->link && amux_link_up(q->link))
+		err = amux_talk(a, q->link, &msg.hdr, -1, AMUX_MSG_DONE, AMUX_TALK_FOREVER,
+				&ans);
 	queue_unlist(q);
 	queue_free(q, true);
 	return err == -ECONNRESET ? 0 : err;
@@ -243,6 +190,8 @@ struct amux_sqe *amux_get_sqe(struct amux_queue *q)
 	q->newest = i;
 	if (q->unsent == AMUX_SLOT_NONE)
 		q->unsent = i;
+	if (!q->dead)
+		amux_sq_prefetch_write(&q->ring, q->ready + q->prepared);
 	q->inflight++;
 	q->prepared++;
 	return &slot->sqe;
@@ -272,7 +221,7 @@ void amux_set_spin(struct amux_queue *q, uint64_t ns)
 
 int amux_eventfd(struct amux_queue *q)
 {
-	struct epoll_event in = { .events = EPOLLIN }, hup = { .events = EPOLLRDHUP };
+	struct epoll_event in = { .events = EPOLLIN };
 	int err = q ? amux_check(q->a) : -EINVAL;
 
 	if (err)
@@ -280,14 +229,13 @@ int amux_eventfd(struct amux_queue *q)
 	if (q->epfd >= 0)
 		return q->epfd;
 	q->self_efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	q->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	q->epfd = epoll_create1(EPOLL_CLOEXEC);
-	if (q->self_efd < 0 || q->epfd < 0 ||
-	    epoll_ctl(q->epfd, EPOLL_CTL_ADD, q->self_efd, &in))
+	if (q->self_efd < 0 || q->timer_fd < 0 || q->epfd < 0 ||
+	    epoll_ctl(q->epfd, EPOLL_CTL_ADD, q->self_efd, &in) ||
+	    epoll_ctl(q->epfd, EPOLL_CTL_ADD, q->timer_fd, &in))
 		goto fail;
-	/* The cq socket alone would never tell of the broker's death. */
-	if (!q->dead && (epoll_ctl(q->epfd, EPOLL_CTL_ADD, q->cq_fd, &in) ||
-			 epoll_ctl(q->epfd, EPOLL_CTL_ADD, q->a->pidfd, &in) ||
-			 epoll_ctl(q->epfd, EPOLL_CTL_ADD, q->a->sock, &hup)))
+	if (!q->dead && amux_queue_listen(q))
 		goto fail;
 	return q->epfd;
 
@@ -297,7 +245,9 @@ fail:
 		close(q->epfd);
 	if (q->self_efd >= 0)
 		close(q->self_efd);
-	q->epfd = q->self_efd = -1;
+	if (q->timer_fd >= 0)
+		close(q->timer_fd);
+	q->epfd = q->self_efd = q->timer_fd = -1;
 	return err;
 }
 
@@ -309,11 +259,15 @@ int amux_arm(struct amux_queue *q)
 		return err;
 	amux_queue_flush(q);
 	amux_queue_drain(q);
+	q->vain = UINT32_MAX; /* an event loop peeks seldom: next time it looks at the clock */
 	q->armed = true;
 	if (q->done_head != q->done_tail || q->working || q->todo_head != q->todo_tail ||
-	    q->ready)
+	    (q->ready && !q->careful))
 		return 1;
 	if (q->dead)
 		return 0;
-	return amux_is_dead(q->a) || amux_cq_sleep(&q->ring);
+	if ((!amux_link_up(q->link) && amux_queue_over(q)) || amux_cq_sleep(&q->ring))
+		return 1;
+	amux_queue_set_timer(q);
+	return 0;
 }

@@ -4,7 +4,9 @@
  *
  *	FREE --amux_get_sqe()--> PREPARED --amux_submit()--> READY --queue_flush()--> SENT
  *	SENT --CQE--> FREE        SENT --DECLINED--> todo, done by this CPU --> FREE
- *	SENT --broker died--> FREE, -EIO        READY, broker dead --> this CPU --> FREE
+ *	SENT --broker died--> done over by this CPU, or -EIO --> FREE (bury.c)
+ *	SENT --broker stopped, not claimed--> READY (recall.c)
+ *	READY, broker dead or stopped --> this CPU --> FREE
  *
  * What is in flight is bounded by @entries from amux_get_sqe() until the application has
  * the answer, so neither the rings nor @done can overflow.
@@ -20,6 +22,7 @@
 #include <accelmux/accelmux.h>
 
 #include "cpu.h"
+#include "link.h"
 #include "ring.h"
 
 #define AMUX_SLOT_NONE UINT32_MAX
@@ -34,6 +37,8 @@ struct amux_slot {
 	bool withdrawn;		 /* by a CANCEL, before any broker had it */
 	bool named;		 /* a CANCEL: in the broker's words by now */
 	uint32_t withdrawn_here; /* of a CANCEL: what the library itself took back */
+	uint32_t spoiled_gen;	 /* = @gen: something done since stands in the way of a redo */
+	uint32_t contested_gen;	 /* = @gen: recalled, but the broker decides */
 };
 
 /* What the broker declined. */
@@ -50,13 +55,23 @@ struct amux_queue {
 	uint32_t entries;
 	uint64_t spin_ns;
 
-	struct amux_ring ring; /* unused once @dead */
-	void *map;	       /* NULL: made after the broker's death */
+	/* Which broker: changed under amux.lock.  NULL: none, or it is dead. */
+	struct amux_link *link;
+	uint32_t serial;   /* of the latest link */
+	uint64_t retry_ns; /* no new ring is asked for before */
+	uint64_t retry_pause_ns;
+
+	struct amux_ring ring; /* unused while @dead */
+	/* NULL: made without a broker.  The next broker's ring is mapped in the same place:
+	 * amux_copy() looks at the header without a lock. */
+	void *map;
 	size_t map_len;
 	int sq_efd;
 	int cq_fd;    /* readable when the broker woke us; -1 without one */
 	int self_efd; /* by which we wake our own event loop once it is gone; made with @epfd */
-	int epfd; /* what amux_eventfd() gives; -1 until it is asked for */
+	int timer_fd; /* in @epfd: an event loop, too, has to look whether the broker stopped */
+	uint64_t timer_ns; /* when it goes off; 0: not set */
+	int epfd;	   /* what amux_eventfd() gives; -1 until it is asked for */
 
 	struct amux_slot *slots;
 	uint32_t gen; /* the latest request's */
@@ -78,9 +93,23 @@ struct amux_queue {
 	uint32_t done_head, done_tail;
 
 	bool armed;	    /* amux_arm() left NEED_WAKEUP set */
-	bool dead;	    /* no broker any more: everything is done by this CPU */
+	bool hidden;	    /* amux_copy()'s own: what fails here is done over, and ENGINE_ONLY
+			     * is not waited for */
+	bool kicked;	    /* @self_efd was written */
+	bool dead;	    /* no broker now: everything is done by this CPU */
 	bool broken;	    /* the broker's CQ tail is impossible: as good as dead */
+	uint32_t vain;	    /* amux_peek() calls that found nothing */
 	uint64_t probed_ns; /* when amux_peek() last asked for the broker */
+
+	/* recall.c: is the broker at work? */
+	bool careful;		 /* nothing may go into the ring: stale, recalling or hung up */
+	bool stale;		 /* no sign of life for too long */
+	bool hushed;		 /* @epfd does not watch the hung-up broker any more */
+	uint64_t sign, alive_ns; /* its last sign of life, and when it was seen */
+	uint64_t sign_oldest;	 /* the request that waited then */
+	bool recalling;		 /* sq_recall is set */
+	uint32_t ghosts;	 /* recalled, and yet to be answered RECALLED */
+	uint32_t contested;	 /* recalled, the broker decides */
 
 	struct amux_stats stats;
 };
@@ -107,5 +136,52 @@ void amux_queue_drain(struct amux_queue *q);
 
 /* Add @b to @a; @b may have a writer in another thread. */
 void amux_stats_sum(struct amux_stats *a, const struct amux_stats *b);
+
+/* ---------------------------------------------------------------------- answer.c */
+
+/* The request in slot @i is answered by @cqe: both go from here to the application. */
+void amux_slot_answer(struct amux_queue *q, uint32_t i, const struct amux_cqe *cqe);
+/* Do it on this CPU; @redo: it was the broker's, and what fails is lost. */
+void amux_slot_execute(struct amux_queue *q, uint32_t i, bool redo);
+/* Wake our own event loop. */
+void amux_queue_kick(struct amux_queue *q);
+/* Put what is ready into the ring, one by one: @i is the first of them.  False: no room. */
+bool amux_slot_push(struct amux_queue *q, uint32_t i, const struct amux_sqe *sqe);
+void amux_queue_publish(struct amux_queue *q, uint32_t n);
+
+/* ---------------------------------------------------------------------- attach.c */
+
+/* Ask the broker behind @l for a ring.  @try: do not wait for other threads.  0 or -errno. */
+int amux_queue_attach(struct amux_queue *q, struct amux_link *l, bool try, int timeout_ms);
+/* A dead queue: look for a new broker, and for a ring when there is one. */
+void amux_queue_revive(struct amux_queue *q);
+/* Let go of the dead broker's descriptors; the map stays. */
+void amux_queue_detach(struct amux_queue *q);
+/* Have @epfd watch the broker's descriptors, or no more.  0 or -errno. */
+int amux_queue_listen(struct amux_queue *q);
+void amux_queue_hush(struct amux_queue *q, bool all); /* @all: its pidfd as well */
+/* Nobody writes the rings and the memory of @q's requests any more. */
+bool amux_queue_over(const struct amux_queue *q);
+/* Wait until that is so for all queues whose broker hung up. */
+void amux_queues_await_end(struct amux *a);
+
+/* ------------------------------------------------------------------------ bury.c */
+
+/* The broker is gone and everything published was collected: do over what may be, the rest is
+ * lost; what was never taken is ready again. */
+void amux_queue_bury(struct amux_queue *q);
+/* The request in slot @i is about to be done here, before earlier ones were answered. */
+void amux_queue_spoil(struct amux_queue *q, uint32_t i);
+
+/* ---------------------------------------------------------------------- recall.c */
+
+/* An event loop is about to sleep: wake it in time for amux_queue_watch(). */
+void amux_queue_set_timer(struct amux_queue *q);
+/* Look for a sign of life; recall what is not claimed if there was none for too long. */
+void amux_queue_watch(struct amux_queue *q, uint64_t now);
+/* amux_queue_flush() where requests cannot simply be pushed. */
+void amux_queue_mind(struct amux_queue *q);
+/* With @recalling: is @cqe an answer to a recall? */
+bool amux_recall_answered(struct amux_queue *q, const struct amux_cqe *cqe);
 
 #endif /* CLIENT_QUEUE_H */

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "handle.h"
+#include "queue.h"
+#include "talk.h"
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
@@ -31,6 +33,8 @@ void amux_regions_fini(struct amux_regions *r, bool unmap)
 	for (unsigned int i = 0; i < r->n; i++) {
 		if (unmap && r->by_addr[i]->owned)
 			munmap(r->by_addr[i]->addr, r->by_addr[i]->len);
+		if (r->by_addr[i]->fd >= 0)
+			close(r->by_addr[i]->fd);
 		free(r->by_addr[i]);
 	}
 	free(r->by_addr);
@@ -139,7 +143,10 @@ static int regions_grow(struct amux_regions *r)
 	return 0;
 }
 
-/* Enter @reg; a local one gets its id here, away from the broker's small numbers. */
+/*
+ * Enter @reg.  Its id is what the broker calls it; where that is taken by a region of an
+ * earlier broker, or there is none, one is made up, away from brokers' small numbers.
+ */
 static int region_enter(struct amux_regions *r, struct amux_region *reg)
 {
 	int err;
@@ -148,10 +155,9 @@ static int region_enter(struct amux_regions *r, struct amux_region *reg)
 	err = regions_grow(r);
 	if (err)
 		goto unlock;
-	while (reg->local && (!reg->id || amux_region_by_id(r, reg->id)))
-		reg->id = r->next_local--;
-	if (amux_region_by_id(r, reg->id)) {
-		amux_fail("the broker gave out region %u twice", reg->id);
+	if (reg->wire && (r->mapped || amux_region_by_id(r, reg->wire)) &&
+	    amux_region_by_wire(r, reg->wire, reg->link)) {
+		amux_fail("the broker gave out region %u twice", reg->wire);
 		err = -EPROTO;
 		goto unlock;
 	}
@@ -163,6 +169,11 @@ static int region_enter(struct amux_regions *r, struct amux_region *reg)
 	for (unsigned int i = 0; i < r->n; i++)
 		if (r->by_addr[i]->ino == reg->ino && r->by_addr[i]->dev == reg->dev)
 			amux_store_relaxed(&r->aliased, 1);
+	reg->id = reg->wire;
+	while (!reg->id || amux_region_by_id(r, reg->id))
+		reg->id = r->next_local--;
+	if (reg->id != reg->wire)
+		amux_store_relaxed(&r->mapped, 1);
 	region_insert(r->by_addr, r->n, addr_rank(r, reg->addr), reg);
 	region_insert(r->by_id, r->n, id_rank(r, reg->id), reg);
 	r->n++;
@@ -181,23 +192,29 @@ static void region_leave(struct amux_regions *r, struct amux_region *reg)
 	pthread_rwlock_unlock(&r->lock);
 }
 
-/* Tell the broker to forget @reg.  A dead one has. */
+/* Tell the broker to forget @reg.  A dead one has.  With life.lock held. */
 static int region_forget(struct amux *a, const struct amux_region *reg)
 {
 	struct amux_msg_unregister msg = {
 		.hdr = { .type = AMUX_MSG_UNREGISTER, .len = sizeof(msg) },
-		.region = reg->id,
+		.region = reg->wire,
 	};
 	struct amux_answer ans;
+	struct amux_link *l;
 	int err;
 
-	if (reg->local || amux_is_dead(a))
+	if (reg->asked || reg->next_wire)
+		amux_life_restart(a);
+	if (!reg->wire || amux_is_dead(a))
 		return 0;
-	err = amux_talk(a, &msg.hdr, -1, AMUX_MSG_DONE, AMUX_TALK_FOREVER, &ans);
+	l = amux_link_get(a);
+	err = amux_talk(a, l, &msg.hdr, -1, AMUX_MSG_DONE, AMUX_TALK_FOREVER, &ans);
+	amux_link_put(l);
 	return err == -ECONNRESET ? 0 : err;
 }
 
-/* Make the broker know @fd as @reg; without a broker the region is this process's own. */
+/* Make the broker know @reg; without a broker the region is this process's own.  With life.lock
+ * held, so that a broker that is just being found misses nothing. */
 static int region_announce(struct amux *a, struct amux_region *reg, int fd)
 {
 	struct amux_msg_register msg = {
@@ -205,23 +222,32 @@ static int region_announce(struct amux *a, struct amux_region *reg, int fd)
 		.flags = reg->flags,
 		.size = reg->len,
 	};
+	struct amux_link *l = amux_link_get(a);
 	struct amux_answer ans;
 	int err = -ECONNRESET;
 
-	if (!amux_is_dead(a))
-		err = amux_talk(a, &msg.hdr, fd, AMUX_MSG_REGISTERED, AMUX_TALK_FOREVER, &ans);
-	if (err == -ECONNRESET) {
-		reg->local = true;
-	} else if (err) {
-		return err;
-	} else {
-		reg->id = ans.registered.region;
+	if (amux_link_up(l))
+		err = amux_talk(a, l, &msg.hdr, fd, AMUX_MSG_REGISTERED, AMUX_TALK_FOREVER,
+				&ans);
+	if (!err) {
+		reg->wire = ans.registered.region;
+		reg->link = l->serial;
 		reg->flags = ans.registered.flags;
 	}
+	amux_link_put(l);
+	if (err && err != -ECONNRESET)
+		return err;
 	err = region_enter(&a->regions, reg);
 	if (err)
 		region_forget(a, reg);
 	return err;
+}
+
+static void region_free(struct amux_region *reg)
+{
+	if (reg->fd >= 0)
+		close(reg->fd);
+	free(reg);
 }
 
 static int region_add(struct amux *a, int fd, void *addr, size_t len, uint32_t flags,
@@ -247,9 +273,13 @@ static int region_add(struct amux *a, int fd, void *addr, size_t len, uint32_t f
 	reg->dev = st.st_dev;
 	reg->ino = st.st_ino;
 	reg->owned = owned;
+	/* Kept for the next broker; without it the region ends with this one. */
+	reg->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	pthread_mutex_lock(&a->life.lock);
 	err = region_announce(a, reg, fd);
+	pthread_mutex_unlock(&a->life.lock);
 	if (err)
-		free(reg);
+		region_free(reg);
 	return err;
 }
 
@@ -276,17 +306,22 @@ static int region_drop(struct amux *a, void *addr, bool owned)
 		return err;
 	}
 
+	pthread_mutex_lock(&a->life.lock);
 	err = region_forget(a, reg);
 	if (err) {
 		pthread_rwlock_wrlock(&r->lock);
 		reg->going = false;
 		pthread_rwlock_unlock(&r->lock);
-		return err;
+	} else {
+		region_leave(r, reg);
 	}
-	region_leave(r, reg);
+	pthread_mutex_unlock(&a->life.lock);
+	if (err)
+		return err;
+	amux_queues_await_end(a); /* a broker that is dying may still write there */
 	if (owned)
 		munmap(reg->addr, reg->len);
-	free(reg);
+	region_free(reg);
 	return 0;
 }
 

@@ -105,6 +105,22 @@ static inline struct amux_sqe *amux_sq_next(struct amux_ring *r)
 	return &r->sqes[r->sq_tail++ & r->sq_mask];
 }
 
+/* Fill in @slot, word by word: a wider copy would wait for the stores that made @sqe. */
+static inline void amux_sq_put(struct amux_sqe *slot, const struct amux_sqe *sqe)
+{
+	volatile uint64_t *dst = (volatile uint64_t *)slot;
+	const uint64_t *src = (const uint64_t *)sqe;
+
+	for (unsigned int i = 0; i < sizeof(*sqe) / 8; i++)
+		dst[i] = src[i];
+}
+
+/* The slot that the @n-th amux_sq_next() from here gives is about to be filled. */
+static inline void amux_sq_prefetch_write(const struct amux_ring *r, uint32_t n)
+{
+	amux_prefetch_write(&r->sqes[(r->sq_tail + n) & r->sq_mask]);
+}
+
 /*
  * Make every slot taken so far visible.  The release pairs with the acquire in
  * amux_sq_ready().  Returns non-zero if the broker sleeps and its eventfd must be written.
@@ -114,6 +130,25 @@ static inline int amux_sq_publish(struct amux_ring *r)
 	amux_store_release(&r->hdr->sq_tail, r->sq_tail);
 	amux_full_barrier(); /* pairs with the one in amux_sq_sleep() */
 	return amux_load_relaxed(&r->hdr->sq_flags) & AMUX_RING_NEED_WAKEUP;
+}
+
+/*
+ * Recall the entries from @from up to sq_tail.  Returns how far the broker had claimed: what
+ * lies behind that it will answer AMUX_STATUS_RECALLED and never begin; of what lies between
+ * it decides, and its answers tell.  The barrier pairs with the one in amux_sq_claim(): of two
+ * who each store and then load, at least one sees what the other stored.
+ */
+static inline uint32_t amux_sq_recall(struct amux_ring *r, uint32_t from)
+{
+	amux_store_relaxed(&r->hdr->sq_recall, (uint64_t)r->sq_tail << 32 | from);
+	amux_full_barrier();
+	return amux_load_acquire(&r->hdr->sq_claimed);
+}
+
+/* Only once every entry that was recalled has been answered: the broker has looked by then. */
+static inline void amux_sq_recall_end(struct amux_ring *r)
+{
+	amux_store_relaxed(&r->hdr->sq_recall, 0);
 }
 
 /* ------------------------------------------------------------- broker: SQ end */
@@ -133,6 +168,33 @@ static inline int amux_sq_ready(struct amux_ring *r)
 	return n > r->sq_entries ? -EPROTO : (int)n; /* once impossible, always */
 }
 
+/* The next @n SQEs are about to be taken, if they are ready. */
+static inline void amux_sq_prefetch(const struct amux_ring *r, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		amux_prefetch(&r->sqes[(r->sq_head + i) & r->sq_mask]);
+}
+
+/*
+ * Claim the next @n entries before any of them is begun; returns what the client recalls, to
+ * be asked about by amux_sq_recalled().  The barrier pairs with the one in amux_sq_recall():
+ * a client that did not see the claim has its recall seen here.
+ */
+static inline uint64_t amux_sq_claim(struct amux_ring *r, uint32_t n)
+{
+	amux_store_relaxed(&r->hdr->sq_claimed, r->sq_head + n);
+	amux_full_barrier();
+	return amux_load_relaxed(&r->hdr->sq_recall);
+}
+
+/* Is the entry taken last among what is recalled? */
+static inline int amux_sq_recalled(const struct amux_ring *r, uint64_t recall)
+{
+	uint32_t from = (uint32_t)recall, to = (uint32_t)(recall >> 32);
+
+	return r->sq_head - 1 - from < to - from;
+}
+
 /* Copy the oldest SQE, each word exactly once (design promise 5); call only if one is ready. */
 static inline void amux_sq_take(struct amux_ring *r, struct amux_sqe *out)
 {
@@ -140,9 +202,22 @@ static inline void amux_sq_take(struct amux_ring *r, struct amux_sqe *out)
 		(const volatile uint64_t *)&r->sqes[r->sq_head & r->sq_mask];
 	uint64_t *dst = (uint64_t *)out;
 
-	for (unsigned int i = 0; i < sizeof(*out) / 8; i++)
-		dst[i] = src[i];
+	AMUX_STATIC_ASSERT(sizeof(*out) == 8 * sizeof(*dst), "unrolled");
+	dst[0] = src[0];
+	dst[1] = src[1];
+	dst[2] = src[2];
+	dst[3] = src[3];
+	dst[4] = src[4];
+	dst[5] = src[5];
+	dst[6] = src[6];
+	dst[7] = src[7];
 	r->sq_head++;
+}
+
+/* The SQE just taken stays for a later look, which copies it anew. */
+static inline void amux_sq_untake(struct amux_ring *r)
+{
+	r->sq_head--;
 }
 
 /* Give the copied slots back; the release pairs with amux_sq_space(). */
@@ -174,6 +249,20 @@ static inline void amux_sq_wake(struct amux_ring *r)
 
 /* ------------------------------------------------------------- broker: CQ end */
 
+/* The next @n CQEs are about to be put. */
+static inline void amux_cq_prefetch_write(const struct amux_ring *r, uint32_t n)
+{
+	amux_prefetch_write(&r->hdr->cq_tail);
+	for (uint32_t i = 0; i < n; i += 2) /* two of them on a line */
+		amux_prefetch_write(&r->cqes[(r->cq_tail + i) & r->cq_mask]);
+}
+
+/* Free CQ slots by the head as last read: there may be more. */
+static inline uint32_t amux_cq_known(const struct amux_ring *r)
+{
+	return r->cq_entries - (r->cq_tail - r->cq_head);
+}
+
 /*
  * Free CQ slots, judged by the client's head; an impossible head counts as no progress.
  * The acquire pairs with amux_cq_release().
@@ -184,13 +273,21 @@ static inline uint32_t amux_cq_space(struct amux_ring *r)
 
 	if (r->cq_tail - head <= r->cq_entries)
 		r->cq_head = head;
-	return r->cq_entries - (r->cq_tail - r->cq_head);
+	return amux_cq_known(r);
 }
 
-/* Write one CQE; visible after amux_cq_publish().  Room was reserved at admission. */
+/* Write one CQE; visible after amux_cq_publish().  Room was reserved at admission.  Field by
+ * field, as it was made: a copy as a whole would wait for those stores. */
 static inline void amux_cq_put(struct amux_ring *r, const struct amux_cqe *cqe)
 {
-	r->cqes[r->cq_tail++ & r->cq_mask] = *cqe;
+	struct amux_cqe *slot = &r->cqes[r->cq_tail++ & r->cq_mask];
+
+	slot->user_data = cqe->user_data;
+	slot->status = cqe->status;
+	slot->field = cqe->field;
+	slot->rsvd = 0;
+	slot->result = cqe->result;
+	slot->bytes = cqe->bytes;
 }
 
 /*
@@ -213,10 +310,19 @@ static inline uint32_t amux_cq_ready(struct amux_ring *r)
 	uint32_t n = r->cq_tail - r->cq_head;
 
 	if (!n) {
+		/* the entry comes over while its tail does */
+		amux_prefetch(&r->cqes[r->cq_head & r->cq_mask]);
 		r->cq_tail = amux_load_acquire(&r->hdr->cq_tail);
 		n = r->cq_tail - r->cq_head;
 	}
 	return n > r->cq_entries ? r->cq_entries : n;
+}
+
+/* The next @n CQEs, ready, are about to be taken. */
+static inline void amux_cq_prefetch(const struct amux_ring *r, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i += 2)
+		amux_prefetch(&r->cqes[(r->cq_head + i) & r->cq_mask]);
 }
 
 /* The oldest CQE; only if one is ready.  Valid until amux_cq_release(). */

@@ -40,5 +40,6 @@ int amux_get_stats(struct amux *a, struct amux_stats *out)
 		out->sync_both += amux_load_relaxed(&t->both);
 		out->cpu_ns += amux_load_relaxed(&t->cpu_ns);
 	}
+	out->reconnects = amux_load_relaxed(&a->life.reconnects);
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "handle.h"
+#include "talk.h"
 
 /* What a well-formed answer looks like. */
 static const struct {
@@ -27,14 +28,15 @@ union talk_control {
 	char buf[CMSG_SPACE(AMUX_MSG_FDS * sizeof(int))];
 };
 
-static int talk_gone(struct amux *a)
+static int talk_gone(struct amux *a, struct amux_link *l)
 {
-	amux_set_dead(a);
+	amux_link_fail(a, l, false);
 	amux_fail("the broker hung up");
 	return -ECONNRESET;
 }
 
-static int talk_send(struct amux *a, struct amux_msg_hdr *req, int fd)
+/* 0 or -errno of sendmsg(). */
+static int talk_send(struct amux_link *l, struct amux_msg_hdr *req, int fd, int flags)
 {
 	struct iovec iov = { .iov_base = req, .iov_len = req->len };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
@@ -54,28 +56,46 @@ static int talk_send(struct amux *a, struct amux_msg_hdr *req, int fd)
 		memcpy(CMSG_DATA(c), &fd, sizeof(int));
 	}
 	do {
-		n = sendmsg(a->sock, &msg, MSG_NOSIGNAL);
+		n = sendmsg(l->sock, &msg, MSG_NOSIGNAL | flags);
 	} while (n < 0 && errno == EINTR);
 	if (n == (ssize_t)req->len)
 		return 0;
-	if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
-		return talk_gone(a);
-	if (n < 0 && errno != EAGAIN) {
-		int err = errno;
+	return n < 0 ? -errno : -EAGAIN;
+}
 
-		amux_fail("sending message %u to the broker: %s", req->type, strerror(err));
-		return -err;
+int amux_talk_post(struct amux_link *l, struct amux_msg_hdr *req, int fd)
+{
+	int err;
+
+	req->cookie = l->cookie + 1;
+	err = talk_send(l, req, fd, MSG_DONTWAIT);
+	if (!err)
+		l->cookie++;
+	return err == -EPIPE ? -ECONNRESET : err;
+}
+
+static int talk_ask(struct amux *a, struct amux_link *l, struct amux_msg_hdr *req, int fd,
+		    int flags)
+{
+	int err = talk_send(l, req, fd, flags);
+
+	if (err == -EPIPE || err == -ECONNRESET)
+		return talk_gone(a, l);
+	if (err == -EAGAIN) {
+		amux_fail("the broker does not take message %u", req->type);
+		return -ETIMEDOUT;
 	}
-	amux_fail("the broker does not take message %u", req->type);
-	return -ETIMEDOUT;
+	if (err)
+		amux_fail("sending message %u to the broker: %s", req->type, strerror(-err));
+	return err;
 }
 
 /* Sleep until there is a packet, the deadline has passed or the broker is gone. */
-static int talk_wait(struct amux *a, uint64_t deadline)
+static int talk_wait(struct amux *a, struct amux_link *l, uint64_t deadline)
 {
 	struct pollfd p[2] = {
-		{ .fd = a->sock, .events = POLLIN },
-		{ .fd = a->pidfd, .events = POLLIN },
+		{ .fd = l->sock, .events = POLLIN },
+		{ .fd = l->pidfd, .events = POLLIN },
 	};
 
 	for (;;) {
@@ -99,7 +119,11 @@ static int talk_wait(struct amux *a, uint64_t deadline)
 			return -ETIMEDOUT;
 		}
 		/* The socket first: a dying broker's last answer still counts. */
-		return p[0].revents ? 0 : talk_gone(a);
+		if (p[0].revents)
+			return 0;
+		amux_link_fail(a, l, true);
+		amux_fail("the broker died");
+		return -ECONNRESET;
 	}
 }
 
@@ -109,8 +133,7 @@ static void talk_close(const int *fds, unsigned int n)
 		close(fds[n]);
 }
 
-/* Receive one packet.  Returns its length, with *@nfds descriptors in ans->fds. */
-static ssize_t talk_recv(struct amux *a, struct amux_answer *ans, unsigned int *nfds)
+ssize_t amux_talk_take(struct amux_link *l, struct amux_answer *ans, unsigned int *nfds)
 {
 	struct iovec iov = { .iov_base = ans->raw, .iov_len = sizeof(ans->raw) };
 	union talk_control control;
@@ -123,7 +146,7 @@ static ssize_t talk_recv(struct amux *a, struct amux_answer *ans, unsigned int *
 	ssize_t n;
 
 	*nfds = 0;
-	n = recvmsg(a->sock, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	n = recvmsg(l->sock, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	if (n < 0)
 		return errno == ECONNRESET || errno == EPIPE ? 0 : -errno;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
@@ -148,17 +171,17 @@ static ssize_t talk_recv(struct amux *a, struct amux_answer *ans, unsigned int *
 	return n;
 }
 
-/* Judge a whole packet that answers our request.  Returns 0 or -errno. */
-static int talk_judge(struct amux_answer *ans, size_t len, unsigned int nfds, uint32_t want)
+int amux_talk_judge(struct amux_answer *ans, ssize_t len, unsigned int nfds, uint32_t want)
 {
-	uint32_t type = ans->hdr.type;
+	uint32_t type = len >= (ssize_t)sizeof(ans->hdr) ? ans->hdr.type : 0;
 
-	if ((type != want && type != AMUX_MSG_ERROR) || len != talk_shape[type].len ||
-	    ans->hdr.len != len || nfds != talk_shape[type].fds) {
-		amux_fail("malformed answer: type %u, %zu bytes (%u claimed), %u fds; expected "
+	if ((type != want && type != AMUX_MSG_ERROR) || (size_t)len != talk_shape[type].len ||
+	    ans->hdr.len != (size_t)len || nfds != talk_shape[type].fds) {
+		amux_fail("malformed answer: type %u, %zd bytes (%u claimed), %u fds; expected "
 			  "type %u, %zu bytes, %u fds",
 			  type, len, ans->hdr.len, nfds, want, talk_shape[want].len,
 			  talk_shape[want].fds);
+		talk_close(ans->fds, nfds);
 		return -EPROTO;
 	}
 	if (type == want)
@@ -171,46 +194,85 @@ static int talk_judge(struct amux_answer *ans, size_t len, unsigned int nfds, ui
 	return ans->error.error < 0 && ans->error.error > -4096 ? ans->error.error : -EPROTO;
 }
 
-int amux_talk(struct amux *a, struct amux_msg_hdr *req, int fd, uint32_t want, int timeout_ms,
-	      struct amux_answer *ans)
+/* The late answer to a request that was given up: what it made is given back. */
+static void talk_late(struct amux_link *l, struct amux_answer *ans, ssize_t len,
+		      unsigned int nfds)
+{
+	struct amux_msg_queue_destroy msg = {
+		.hdr = { .type = AMUX_MSG_QUEUE_DESTROY, .len = sizeof(msg) },
+	};
+
+	talk_close(ans->fds, nfds);
+	if (ans->hdr.type != AMUX_MSG_QUEUE_CREATED ||
+	    (size_t)len != talk_shape[AMUX_MSG_QUEUE_CREATED].len)
+		return;
+	msg.queue = ans->queue_created.queue;
+	/* The answer is as late as this one, and ignored; a full socket keeps the queue, which
+	 * ends with the connection. */
+	msg.hdr.cookie = 0;
+	talk_send(l, &msg.hdr, -1, MSG_DONTWAIT);
+}
+
+/* With talk_lock held. */
+static int talk_exchange(struct amux *a, struct amux_link *l, struct amux_msg_hdr *req, int fd,
+			 uint32_t want, int timeout_ms, struct amux_answer *ans)
 {
 	uint64_t deadline = UINT64_MAX;
 	unsigned int nfds;
 	ssize_t n;
 	int err;
 
-	pthread_mutex_lock(&a->talk_lock);
-	req->cookie = ++a->cookie;
+	req->cookie = ++l->cookie;
 	if (timeout_ms != AMUX_TALK_FOREVER)
 		deadline = amux_now() + (uint64_t)timeout_ms * 1000000u;
-	err = talk_send(a, req, fd);
+	/* Where time counts, not even a full socket is waited for. */
+	err = talk_ask(a, l, req, fd, timeout_ms == AMUX_TALK_FOREVER ? 0 : MSG_DONTWAIT);
 	while (!err) {
-		err = talk_wait(a, deadline);
+		err = talk_wait(a, l, deadline);
 		if (err)
 			break;
-		n = talk_recv(a, ans, &nfds);
+		n = amux_talk_take(l, ans, &nfds);
 		if (n == -EAGAIN || n == -EINTR)
 			continue;
 		if (n <= 0) {
-			err = n ? (int)n : talk_gone(a);
+			talk_close(ans->fds, nfds); /* an empty packet can carry some, too */
+			err = n ? (int)n : talk_gone(a, l);
 			break;
 		}
-		/* The late answer to a request that was given up. */
 		if ((size_t)n >= sizeof(ans->hdr) && ans->hdr.cookie < req->cookie) {
-			talk_close(ans->fds, nfds);
+			talk_late(l, ans, n, nfds);
 			continue;
 		}
 		if ((size_t)n < sizeof(ans->hdr) || ans->hdr.cookie != req->cookie) {
 			amux_fail("the broker's answer of %zd bytes is not to request %llu", n,
 				  (unsigned long long)req->cookie);
-			err = -EPROTO;
-		} else {
-			err = talk_judge(ans, (size_t)n, nfds, want);
-		}
-		if (err)
 			talk_close(ans->fds, nfds);
-		break;
+			return -EPROTO;
+		}
+		return amux_talk_judge(ans, n, nfds, want);
 	}
+	return err;
+}
+
+int amux_talk(struct amux *a, struct amux_link *l, struct amux_msg_hdr *req, int fd,
+	      uint32_t want, int timeout_ms, struct amux_answer *ans)
+{
+	int err;
+
+	pthread_mutex_lock(&a->talk_lock);
+	err = talk_exchange(a, l, req, fd, want, timeout_ms, ans);
+	pthread_mutex_unlock(&a->talk_lock);
+	return err;
+}
+
+int amux_talk_try(struct amux *a, struct amux_link *l, struct amux_msg_hdr *req, int fd,
+		  uint32_t want, int timeout_ms, struct amux_answer *ans)
+{
+	int err;
+
+	if (pthread_mutex_trylock(&a->talk_lock))
+		return -EAGAIN;
+	err = talk_exchange(a, l, req, fd, want, timeout_ms, ans);
 	pthread_mutex_unlock(&a->talk_lock);
 	return err;
 }

@@ -185,7 +185,8 @@ static void demand_batch(const struct batch_outcome *o, u64 wait, u64 took)
 			demand_add(&d->declined_pages[i], o->declined[i]);
 	demand_add(&d->wait_hist[hist_index(wait)], 1);
 	demand_add(&d->batch_hist[hist_index(took)], 1);
-	/* Last: readers subtract it from what has arrived. */
+	/* Last: readers subtract it from what has arrived.  Pairs with the broker's acquire. */
+	smp_mb__before_atomic();
 	demand_add(&d->finished_bytes, bytes);
 	rcu_read_unlock();
 }
@@ -279,6 +280,8 @@ void stats_answered(u32 dev, u64 bytes, bool err)
 	demand_add(&d->descriptors, 1);
 	if (err)
 		demand_add(&d->errors, 1);
+	/* pairs with the broker's acquire: it never sees more completed than submitted */
+	smp_mb__before_atomic();
 	demand_add(&d->completed_bytes, bytes);
 	rcu_read_unlock();
 }

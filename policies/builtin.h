@@ -12,6 +12,9 @@
 
 #define AMUX_CHUNK_STEP 4096u /* chunk sizes are multiples of this, bytes */
 
+/* The built-in ones, ended by NULL. */
+extern const struct amux_policy_ops *const amux_policies[];
+
 extern const struct amux_policy_ops amux_policy_partitioned;
 extern const struct amux_policy_ops amux_policy_dynamic;
 extern const struct amux_policy_ops amux_policy_shared;

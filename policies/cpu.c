@@ -20,7 +20,7 @@ static int cpu_plan(void *state, const struct amux_view *view, struct amux_plan 
 }
 
 const struct amux_policy_ops amux_policy_cpu = {
-	.abi = AMUX_POLICY_ABI,
+	AMUX_POLICY_HEADER,
 	.name = "cpu",
 	.summary = "no engines: every client copies with its own CPU",
 	.plan = cpu_plan,

@@ -150,7 +150,7 @@ static int dynamic_plan(void *state, const struct amux_view *view, struct amux_p
 }
 
 const struct amux_policy_ops amux_policy_dynamic = {
-	.abi = AMUX_POLICY_ABI,
+	AMUX_POLICY_HEADER,
 	.n_params = DYNAMIC_PARAMS,
 	.name = "dynamic",
 	.summary = "guarantee and lend: reserves per class, idle ones are lent and come back",

@@ -112,7 +112,7 @@ static int partitioned_plan(void *state, const struct amux_view *view, struct am
 }
 
 const struct amux_policy_ops amux_policy_partitioned = {
-	.abi = AMUX_POLICY_ABI,
+	AMUX_POLICY_HEADER,
 	.n_params = PARTITIONED_PARAMS,
 	.name = "partitioned",
 	.summary = "a strict wall: own engines and own bytes per class, nothing is lent",

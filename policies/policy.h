@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * policy.h - the contract between the broker's core and a policy.
+ * policy.h - the contract between the broker's core and a policy.  Installed as
+ * <accelmux/policy.h>.
  *
  * A policy is one file with one struct amux_policy_ops.  It is a planner, not a scheduler:
  * once an epoch (about 1 ms times the time scale, only while there is work) the core shows
@@ -8,18 +9,25 @@
  * rings, sockets, descriptors or event loops and includes nothing but this header (the
  * built-in ones also builtin.h).
  *
- * Life of a policy, once per mux thread:
- *	values = parse(params, config);  ops->check(values)	control thread
+ * Life of a policy, once per mux thread (one for each NUMA node that has devices):
+ *	values = parse(params, config);  ops->check(values)
  *	state = zeroed state_size bytes
- *	ops->start(state, values)				mux thread
+ *	ops->start(state, values)
  *	every epoch: plan = defaults; ops->plan(state, view, plan); core clamps it
  *	state is freed; nothing else to undo
  *
+ * A built-in policy runs in the broker: check() on the control thread, the rest on the mux
+ * thread.  A plug-in is a shared object that exports
+ *	const struct amux_policy_ops amux_policy = { AMUX_POLICY_HEADER, ... };
+ * It runs in a process of its own, with one thread, no privileges and no file descriptors;
+ * the broker never loads it, and does not wait for its plans.  docs/policies.md has a whole
+ * one, and what else is different for them.
+ *
  * Ownership: view, plan and state belong to the core; they hold no pointers, and a policy
  * keeps none.  plan() must not block, allocate, sleep or print; it has
- * AMUX_POLICY_BUDGET_NS of wall time.  A negative return, or an exceeded budget
- * in three consecutive calls, replaces the policy by `partitioned`; the reason is shown
- * in the log, the status and a metric.
+ * AMUX_POLICY_BUDGET_NS of wall time.  A return other than 0, or an exceeded budget
+ * in three consecutive calls (a plug-in: no answer in time, or a crash), replaces the policy
+ * by `partitioned`; the reason is shown in the log, the status and a metric.
  *
  * Rates are bytes per second, times are ns, sizes are bytes, shares are per mille.
  */
@@ -131,8 +139,15 @@ struct amux_policy_param {
 };
 
 struct amux_policy_ops {
-	uint32_t abi; /* AMUX_POLICY_ABI */
+	/* What it was compiled against: AMUX_POLICY_HEADER fills these in.  They are read
+	 * before anything else, and stay where they are in every version. */
+	uint32_t abi;	   /* AMUX_POLICY_ABI */
+	uint32_t ops_size; /* bytes of this struct, of a view and of a plan */
+	uint32_t view_size;
+	uint32_t plan_size;
+
 	uint32_t n_params;
+	uint32_t rsvd;
 	const char *name;
 	const char *summary; /* one line */
 	const struct amux_policy_param *params;
@@ -146,7 +161,12 @@ struct amux_policy_ops {
 	int (*plan)(void *state, const struct amux_view *view, struct amux_plan *plan);
 };
 
-/* The built-in ones, ended by NULL. */
-extern const struct amux_policy_ops *const amux_policies[];
+/* The first fields of every struct amux_policy_ops. */
+#define AMUX_POLICY_HEADER                                                                     \
+	.abi = AMUX_POLICY_ABI, .ops_size = sizeof(struct amux_policy_ops),                    \
+	.view_size = sizeof(struct amux_view), .plan_size = sizeof(struct amux_plan)
+
+/* The symbol that a plug-in exports; built-in policies have names of their own. */
+#define AMUX_POLICY_SYMBOL "amux_policy"
 
 #endif /* AMUX_POLICY_H */

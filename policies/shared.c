@@ -68,7 +68,7 @@ static int shared_plan(void *state, const struct amux_view *view, struct amux_pl
 }
 
 const struct amux_policy_ops amux_policy_shared = {
-	.abi = AMUX_POLICY_ABI,
+	AMUX_POLICY_HEADER,
 	.n_params = SHARED_PARAMS,
 	.name = "shared",
 	.summary = "free for all: no reserves, no limits, 2 MiB pieces (the baseline)",

@@ -7,12 +7,15 @@
 #	unit         tests/unit: plain, asan (with ubsan), and tsan those that use threads
 #	integration  tests/run.sh: plain and asan
 #	examples     against a running broker
+#	model        tests/model: the rings and the grant page, by spin
+#	fuzz         tests/fuzz: the committed corpora, once each
 #	install      install, use what is installed, uninstall
+#	man          the manual pages: nothing is missing, and they are well-formed
 #	lab          tests/lab: the kernel module in QEMU guests with stock kernels, where the lab
 #		     can be had; AMUX_LAB=require: it must be had, AMUX_LAB=no: never
 #
 # With NAMEs only those run, in the build at hand: a unit test (soft or test_soft), an
-# integration test, examples, install, lab.
+# integration test, examples, model, install, man, fuzz, lab.
 #
 # From make: O (build directory), CC, SAN, MAKE.  Logs are in O/check; nothing else is left.
 set -u
@@ -119,6 +122,36 @@ examples()
 	fi
 }
 
+# One line per kind of case, as model.sh counts them
+model()
+{
+	if CC=$CC tests/model/model.sh >"$logs/model" 2>&1 </dev/null; then
+		said=$(tail -n 1 "$logs/model")
+		echo "  ok    $said"
+		counts="$counts; $said"
+	else
+		grep -v '^ok ' "$logs/model" >"$logs/model-failed"
+		fail model "$logs/model-failed"
+	fi
+}
+
+# Built by itself: with clang, and instrumented.
+fuzz()
+{
+	targets=$O-fuzz/fuzz
+	if "$MAKE" -j"$jobs" --no-print-directory O="$O-fuzz" CC=clang SAN=fuzz fuzzers \
+		>"$logs/build-fuzz" 2>&1 &&
+		O=$O BIN=$targets tests/fuzz/run.sh 0 >"$logs/fuzz" 2>&1 </dev/null; then
+		n=$(grep -c '^ok ' "$logs/fuzz")
+		inputs=$(awk '/^ok / { n += $3 } END { print n + 0 }' "$logs/fuzz")
+		echo "  ok    fuzz: $n targets, $inputs inputs"
+		counts="$counts; fuzz: $inputs inputs of $n targets"
+	else
+		[ -s "$logs/fuzz" ] || cp "$logs/build-fuzz" "$logs/fuzz"
+		fail fuzz "$logs/fuzz"
+	fi
+}
+
 install_test()
 {
 	if MAKE=$MAKE CC=$CC tests/install.sh "$O" >"$logs/install" 2>&1 </dev/null; then
@@ -126,6 +159,17 @@ install_test()
 		counts="$counts; install"
 	else
 		fail install "$logs/install"
+	fi
+}
+
+man_test()
+{
+	if tests/man.sh "$O" >"$logs/man" 2>&1 </dev/null; then
+		said=$(tail -n 1 "$logs/man")
+		echo "  ok    man: $said"
+		counts="$counts; man: $said"
+	else
+		fail man "$logs/man"
 	fi
 }
 
@@ -180,7 +224,10 @@ if [ $# -gt 0 ]; then
 		found=""
 		case $name in
 		examples) found=yes && examples ;;
+		model) found=yes && model ;;
 		install) found=yes && install_test ;;
+		man) found=yes && man_test ;;
+		fuzz) found=yes && fuzz ;;
 		lab) found=yes && lab ;;
 		esac
 		if [ -e "tests/unit/test_$short.c" ]; then
@@ -192,7 +239,7 @@ if [ $# -gt 0 ]; then
 			integration "$kind" "$O" "test_$short"
 		fi
 		if [ ! "$found" ]; then
-			echo "check: '$name': expected examples, install, lab, or the NAME of a" \
+			echo "check: '$name': expected examples, model, install, man, fuzz, lab, or the NAME of a" \
 				"tests/unit/test_NAME.c or tests/integration/test_NAME.c" >&2
 			exit 2
 		fi
@@ -211,7 +258,10 @@ echo "testing"
 unit plain "$O" "" tests/unit/test_*.c
 integration plain "$O"
 examples
+model
 install_test
+man_test
+fuzz
 unit asan "$O-asan" "" tests/unit/test_*.c
 integration asan "$O-asan"
 # shellcheck disable=SC2046 # names without blanks

@@ -375,9 +375,30 @@ static void test_visits(void)
 	}
 	tap_ok(!bad && daemon_settles(&d, "status", "connections", 0, 5000 * TAP_SLOW),
 	       "%u clients came and went, %u had errors", n, bad);
-	tap_ok(daemon_fds(&d) == fds && daemon_memfds(&d) == memfds,
+	tap_ok(daemon_let_go(&d) && daemon_fds(&d) == fds && daemon_memfds(&d) == memfds,
 	       "they left %u of %u descriptors and %u of %u memfds", daemon_fds(&d), fds,
 	       daemon_memfds(&d), memfds);
+	daemon_stop(&d);
+}
+
+/* A mux that never spins is asleep as soon as it has nothing to do, its end included. */
+static void test_no_spin(void)
+{
+	struct amux_queue *q;
+	struct amux_cqe cqe;
+	struct amux *a;
+	struct daemon d;
+	int n = -1;
+
+	daemon_start(&d, "broker.policy=shared", "broker.spin=0ns", NULL);
+	a = must_connect(&d);
+	if (!amux_queue_create(a, 8, &q)) {
+		amux_prep_noop(amux_get_sqe(q));
+		amux_submit(q);
+		n = amux_wait(q, &cqe, 1, 1, NULL);
+	}
+	tap_ok(n == 1 && !cqe.status, "a broker that does not spin answers (%d)", n);
+	amux_close(a);
 	daemon_stop(&d);
 }
 
@@ -393,5 +414,6 @@ int main(int argc, char **argv)
 	test_reuse();
 	test_death();
 	test_visits();
+	test_no_spin();
 	return tap_done();
 }

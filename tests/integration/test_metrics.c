@@ -17,73 +17,9 @@
 
 #include "../lib/harness.h"
 #include "../lib/load.h"
+#include "../lib/web.h"
 
-#define PAGE_MAX   (1u << 20)
-#define TIMEOUT_MS (5000 * (int)TAP_SLOW)
-
-/* A port of 127.0.0.1 that nobody listens on right now. */
-static unsigned int free_port(void)
-{
-	struct sockaddr_in sa = { .sin_family = AF_INET,
-				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof(sa);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) ||
-	    getsockname(fd, (struct sockaddr *)&sa, &len))
-		tap_bail("no free port: %s", strerror(errno));
-	close(fd);
-	return ntohs(sa.sin_port);
-}
-
-/*
- * Send @request as it is and read until the peer closes.  Returns the status code, 0 for no
- * HTTP answer, with the body in @body.
- */
-static unsigned int http(unsigned int port, const char *request, char *body, size_t len)
-{
-	struct sockaddr_in sa = { .sin_family = AF_INET,
-				  .sin_port = htons((uint16_t)port),
-				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	static char page[PAGE_MAX];
-	unsigned int code = 0;
-	size_t used = 0;
-	char *start;
-
-	body[0] = '\0';
-	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof(sa)) ||
-	    send(fd, request, strlen(request), MSG_NOSIGNAL) < 0) {
-		close(fd);
-		return 0;
-	}
-	while (used < sizeof(page) - 1) {
-		struct pollfd p = { .fd = fd, .events = POLLIN };
-		ssize_t n = poll(&p, 1, TIMEOUT_MS) == 1
-				    ? read(fd, page + used, sizeof(page) - 1 - used)
-				    : 0;
-
-		if (n <= 0)
-			break;
-		used += (size_t)n;
-	}
-	close(fd);
-	page[used] = '\0';
-	start = strstr(page, "\r\n\r\n");
-	if (sscanf(page, "HTTP/1.%*u %u", &code) != 1 || !start)
-		return 0;
-	snprintf(body, len, "%s", start + 4);
-	return code;
-}
-
-static unsigned int get(unsigned int port, const char *path, char *body, size_t len)
-{
-	char request[128];
-
-	snprintf(request, sizeof(request),
-		 "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", path);
-	return http(port, request, body, len);
-}
+#define PAGE_MAX WEB_PAGE_MAX
 
 /* The value of the sample called @name, labels included; -1: there is none. */
 static double sample(const char *text, const char *name)
@@ -198,18 +134,18 @@ static void test_http(unsigned int port)
 	char *body = malloc(PAGE_MAX);
 	unsigned int code;
 
-	code = get(port, "/healthz", body, PAGE_MAX);
+	code = web_get(port, "/healthz", body, PAGE_MAX);
 	tap_ok(code == 200 && !strcmp(body, "ok\n"), "/healthz: %u", code);
-	code = get(port, "/nothing", body, PAGE_MAX);
+	code = web_get(port, "/nothing", body, PAGE_MAX);
 	tap_ok(code == 404, "an unknown path: %u", code);
-	code = http(port,
-		    "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
-		    "Connection: close\r\n\r\nhi",
-		    body, PAGE_MAX);
+	code = web_send(port,
+			"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+			"Connection: close\r\n\r\nhi",
+			body, PAGE_MAX);
 	tap_ok(code == 405, "POST: %u", code);
-	code = http(port, "nonsense\r\n\r\n", body, PAGE_MAX);
+	code = web_send(port, "nonsense\r\n\r\n", body, PAGE_MAX);
 	tap_ok(code == 0 || code == 400, "what is no HTTP: %u", code);
-	code = get(port, "/", body, PAGE_MAX);
+	code = web_get(port, "/", body, PAGE_MAX);
 	tap_ok(code == 200 && strstr(body, "accelmux"), "/: %u", code);
 	free(body);
 }
@@ -220,7 +156,7 @@ int main(int argc, char **argv)
 				    .flags_any = AMUX_SQE_ENGINE_ONLY | AMUX_SQE_CPU_ONLY };
 	struct amux_options connect = AMUX_OPTIONS_INIT;
 	char *text = malloc(PAGE_MAX), *later = malloc(PAGE_MAX), metrics[64];
-	unsigned int port = free_port(), code, seen, n;
+	unsigned int port = web_port(), code, seen, n;
 	uint64_t before;
 	struct daemon d;
 	struct amux *a;
@@ -240,14 +176,14 @@ int main(int argc, char **argv)
 		err = load_run(&l, 2000);
 	tap_ok(!err, "a client did something%s%s", err ? ": " : "", err ? l.why : "");
 
-	code = get(port, "/metrics", text, PAGE_MAX);
+	code = web_get(port, "/metrics", text, PAGE_MAX);
 	tap_ok(code == 200, "GET /metrics: %u, %zu bytes", code, strlen(text));
 	test_agreement(&d, text);
 	test_promtool(&d, text);
 	before = l.answered;
 	if (!err)
 		err = load_run(&l, 1000);
-	code = get(port, "/metrics", later, PAGE_MAX);
+	code = web_get(port, "/metrics", later, PAGE_MAX);
 	n = backwards(text, later, &seen);
 	tap_ok(code == 200 && seen > 50 && !n, "%u counters, %u went backwards", seen, n);
 	tap_ok(!err && sample(later, agreements[0].sample) -
@@ -259,7 +195,7 @@ int main(int argc, char **argv)
 	load_close(&l);
 	amux_close(a);
 	daemon_stop(&d);
-	tap_ok(get(port, "/healthz", text, PAGE_MAX) == 0, "then nobody listens any more");
+	tap_ok(web_get(port, "/healthz", text, PAGE_MAX) == 0, "then nobody listens any more");
 	free(text);
 	free(later);
 	return tap_done();

@@ -77,6 +77,10 @@ void daemon_launch(struct daemon *d, const char *const *sets, bool own_paths)
 		argv[n++] = "--set";
 		argv[n++] = sets[i];
 	}
+	if (d->wait) {
+		argv[n++] = "--wait";
+		argv[n++] = d->wait;
+	}
 	argv[n] = NULL;
 	d->pid = fork();
 	if (d->pid < 0)
@@ -431,6 +435,11 @@ bool daemon_settles(struct daemon *d, const char *method, const char *path, uint
 		tap_sleep_ms(2);
 	}
 	return true;
+}
+
+bool daemon_let_go(struct daemon *d)
+{
+	return daemon_settles(d, "status", "closing", 0, 5000 * TAP_SLOW);
 }
 
 unsigned int daemon_fds(const struct daemon *d)

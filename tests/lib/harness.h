@@ -23,7 +23,8 @@ struct daemon {
 	pid_t pid;
 	char dir[64];
 	char socket[96], control[96], config[96], log[96];
-	int rpc; /* the control socket, -1 */
+	int rpc;	  /* the control socket, -1 */
+	const char *wait; /* NULL or what --wait is given */
 };
 
 /* Make the directory and an empty config file. */
@@ -78,6 +79,9 @@ uint64_t daemon_count(struct daemon *d, const char *method, const char *path);
 /* Poll until a fresh count equals @want; false after @timeout_ms. */
 bool daemon_settles(struct daemon *d, const char *method, const char *path, uint64_t want,
 		    unsigned int timeout_ms);
+
+/* Has it let go of everything that clients gave it, within 5 s * TAP_SLOW? */
+bool daemon_let_go(struct daemon *d);
 
 /* Of its process: open descriptors, mappings of memfds, KiB of shared memory resident. */
 unsigned int daemon_fds(const struct daemon *d);

@@ -428,7 +428,7 @@ static int check(struct load *l, const struct amux_cqe *cqe)
 		l->refused++;
 		return check_lane(l, lane);
 	}
-	if (cqe->status == -EIO && l->opt.may_lose) {
+	if ((cqe->status == -EIO || cqe->status == -ECANCELED) && l->opt.may_lose) {
 		/* Done, half done or not at all: what it is now is right from here on. */
 		l->lost++;
 		memcpy(l->shadow + lane->base, l->mem + lane->base, lane->span);

@@ -27,7 +27,7 @@ struct load_options {
 	uint16_t flags_any; /* AMUX_SQE_* that come and go */
 	bool copies_only;   /* COPY alone, else every operation */
 	bool may_refuse;    /* -ENODEV is right for ENGINE_ONLY */
-	bool may_lose;	    /* -EIO is right: the broker may die */
+	bool may_lose; /* -EIO and -ECANCELED are right: the broker may die, or cut us off */
 	uint64_t big_span;  /* bytes of the larger lanes; 0: 1 MiB */
 };
 

@@ -6,6 +6,7 @@
 #ifndef TESTS_FAKE_BROKER_H
 #define TESTS_FAKE_BROKER_H
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,11 +20,12 @@ struct broker {
 	uint64_t start_ns;
 	unsigned int connections;
 	uint64_t rejected;
+	struct refusal_counts refusals;
 	struct mux_stats mux;
 	struct flow_stats users;
 	struct device dev;
 	struct engine_stats engines[ENGINE_MAX];
-	char reverted[160];
+	char reverted[PLAN_WHY_LEN];
 	unsigned int n_tenants;
 	struct status_tenant tenants[FAKE_TENANTS];
 	struct flow_stats flows[FAKE_TENANTS];
@@ -37,6 +39,12 @@ struct broker {
 	const struct amux_policy_ops *ops;
 	uint64_t values[AMUX_POLICY_PARAMS];
 	unsigned int sets; /* calls of broker_set_policy() */
+	const char *plugin;	       /* path of the plug-in in use */
+	char loading[PLUGIN_PATH_LEN]; /* what broker_load_policy() was given */
+	struct policy_setting settings[AMUX_POLICY_PARAMS];
+	unsigned int n_settings;
+	struct policy_wait *waiting;
+	uint64_t load_failures;
 };
 
 /* One node, one device of two engines, no tenants, no kernel. */
@@ -64,6 +72,8 @@ static void fake_tenant(struct broker *b, const char *name, uint32_t weight, uin
 	t->name = name;
 	t->weight = weight;
 	t->limit_bps = AMUX_BPS_MAX;
+	t->caps = &b->cfg.caps;
+	t->refusals = &b->refusals;
 	b->flows[b->n_tenants++].engine_bytes = bytes;
 }
 
@@ -85,6 +95,17 @@ unsigned int broker_connections(struct broker *b)
 uint64_t broker_rejected(struct broker *b)
 {
 	return b->rejected;
+}
+
+const struct refusal_counts *broker_refusals(struct broker *b)
+{
+	return &b->refusals;
+}
+
+unsigned int broker_closing(struct broker *b)
+{
+	(void)b;
+	return 0;
 }
 
 unsigned int broker_node(struct broker *b, unsigned int i, struct status_node *out)
@@ -136,6 +157,35 @@ const struct amux_policy_ops *broker_policy(struct broker *b, const uint64_t **v
 	return b->ops;
 }
 
+int broker_tenant_set(struct broker *b, const char *name, const struct operate_limits *to,
+		      char *err, size_t errlen)
+{
+	(void)b;
+	(void)to;
+	snprintf(err, errlen, "tenant '%s': not here", name);
+	return -ENOENT;
+}
+
+int broker_tenant_evict(struct broker *b, const char *name, const char *reason, unsigned int *n,
+			char *err, size_t errlen)
+{
+	(void)b;
+	(void)reason;
+	*n = 0;
+	snprintf(err, errlen, "tenant '%s': not here", name);
+	return -ENOENT;
+}
+
+int broker_drain(struct broker *b, const char *name, int engine, bool drain, char *err,
+		 size_t errlen)
+{
+	(void)b;
+	(void)engine;
+	(void)drain;
+	snprintf(err, errlen, "device '%s': not here", name);
+	return -ENOENT;
+}
+
 int broker_set_policy(struct broker *b, const struct amux_policy_ops *ops,
 		      const uint64_t *values)
 {
@@ -143,6 +193,37 @@ int broker_set_policy(struct broker *b, const struct amux_policy_ops *ops,
 	memcpy(b->values, values, sizeof(b->values));
 	b->sets++;
 	return 0;
+}
+
+const char *broker_plugin(struct broker *b, pid_t *pid)
+{
+	*pid = b->plugin ? 4711 : 0;
+	return b->plugin;
+}
+
+uint64_t broker_load_failures(struct broker *b)
+{
+	return b->load_failures;
+}
+
+/* Loads nothing: the test calls b->waiting->done(). */
+int broker_load_policy(struct broker *b, const char *file,
+		       const struct policy_setting *settings, unsigned int n,
+		       struct policy_wait *w, char *err, size_t errlen)
+{
+	(void)err;
+	(void)errlen;
+	snprintf(b->loading, sizeof(b->loading), "%s", file);
+	memcpy(b->settings, settings, n * sizeof(*settings));
+	b->n_settings = n;
+	b->waiting = w;
+	return 0;
+}
+
+void broker_wait_forget(struct broker *b, const struct policy_wait *w)
+{
+	if (b->waiting == w)
+		b->waiting = NULL;
 }
 
 #endif /* TESTS_FAKE_BROKER_H */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../../broker/config.h"
@@ -66,7 +67,7 @@ START_TEST(defaults)
 	ck_assert_uint_eq(cfg.max_queues, 64);
 	ck_assert_uint_eq(cfg.max_entries, 32768);
 	ck_assert_uint_eq(cfg.max_region_bytes, 64ull << 30);
-	ck_assert_uint_eq(cfg.max_tenant_bytes, UINT64_MAX);
+	ck_assert_uint_eq(cfg.caps.region_bytes, 1024ull << 30);
 	ck_assert_uint_eq(cfg.soft.time_scale, 1);
 	ck_assert_int_ge(config_policy_index(cfg.policy), 0);
 	ck_assert_int_eq(config_policy_index("nonesuch"), -ENOENT);
@@ -120,7 +121,20 @@ START_TEST(dsa_keys)
 	ck_assert(config_modelled(&cfg));
 	ck_assert_uint_eq(config_time_scale(&cfg), 1000);
 	refuse("[broker]\nengine = iax\n", 2,
-	       "[broker] engine = 'iax': expected one of: soft, dsa");
+	       "[broker] engine = 'iax': expected one of: soft, dsa, fault:SPEC");
+	refuse("[broker]\nengine = fault\n", 2,
+	       "[broker] engine = 'fault': expected one of: soft, dsa, fault:SPEC");
+	refuse("[broker]\nengine = fault:lose=7\n", 2,
+	       "[broker] engine = 'fault:lose=7': lose = '7': expected a probability, such as "
+	       "1% or 0.01");
+	config_default(&cfg);
+	ck_assert_int_eq(load("[broker]\nengine = fault:seed=5,lose=1%\n"
+			      "kernel = replay:/x\n"),
+			 0);
+	ck_assert_uint_eq(cfg.engine, CONFIG_FAULT);
+	ck_assert_uint_eq(cfg.fault.n_rules, 1);
+	ck_assert_int_eq(config_check(&cfg, err, sizeof(err)), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err, "kernel = 'replay:/x' with engine = fault"));
 	refuse("[dsa]\nsubmit = mmap\n", 2,
 	       "[dsa] submit = 'mmap': expected one of: auto, movdir64b, enqcmd, write");
 	refuse("[dsa]\ntimeout = 1us\n", 2, "[dsa] timeout = '1us': expected 1ms to 3600s");
@@ -179,7 +193,7 @@ START_TEST(every_kind)
 	ck_assert_uint_eq(cfg.cpu_bps, 8000000000ull);
 	ck_assert_uint_eq(cfg.max_entries, 64);
 	ck_assert_uint_eq(cfg.max_region_bytes, 2 << 20);
-	ck_assert_uint_eq(cfg.max_tenant_bytes, 4ull << 30);
+	ck_assert_uint_eq(cfg.caps.region_bytes, 4ull << 30);
 	ck_assert_uint_eq(cfg.devices, 2);
 	ck_assert_uint_eq(cfg.soft.engines, 3);
 	ck_assert_uint_eq(cfg.soft.wq_size[ENGINE_WQ_USER], 32);
@@ -245,7 +259,9 @@ START_TEST(refusals)
 	refuse("[tenant a]\nshare = 1\n", 2,
 	       "[tenant a] share: unknown key, expected one of: uid, gid, cgroup, name, "
 	       "weight, "
-	       "reserve, limit");
+	       "reserve, limit, "
+	       "max_connections, max_regions, max_memory, max_queues, max_queue_memory, "
+	       "max_faults, max_requests");
 	refuse("[tenant a]\nuid = no such user\n", 2,
 	       "[tenant a] uid = 'no such user': expected the number or name of a user of this "
 	       "host");
@@ -280,6 +296,53 @@ START_TEST(refusals)
 	/* What is quoted never makes a second line. */
 	ck_assert_int_eq(load("[broker]\nsocket = a\x1b[2Jb\n"), -EINVAL);
 	ck_assert_ptr_null(strchr(err, '\x1b'));
+}
+END_TEST
+
+/* A policy that is not built in: by path, beside the file, by name; and its parameters. */
+START_TEST(plugins)
+{
+	const struct policy_setting *set;
+	char text[512], want[256];
+	unsigned int n;
+	FILE *f;
+
+	snprintf(want, sizeof(want), "%s/night.so", dir);
+	ck_assert_int_eq(load("[broker]\npolicy = ./night.so\n"), 0);
+	ck_assert(cfg.policy[0] == '/' && strstr(cfg.policy, "/./night.so"));
+	ck_assert_int_eq(config_policy_index(cfg.policy), -ENOENT);
+	ck_assert_int_eq(config_check(&cfg, err, sizeof(err)), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err, "night.so: cannot open: No such file"));
+	snprintf(text, sizeof(text), "[broker]\npolicy_dir = %s\npolicy = night\n", dir);
+	ck_assert_int_eq(load(text), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err, "'night': expected one of: "));
+	f = fopen(want, "w");
+	ck_assert_ptr_nonnull(f);
+	fclose(f);
+	strcat(text, "[policy night]\nafter = 5s\nafter2 = x\n");
+	ck_assert_int_eq(chmod(want, 0644), 0);
+	ck_assert_msg(!load(text), "%s", err);
+	ck_assert_str_eq(cfg.policy, want);
+	ck_assert_int_eq(config_check(&cfg, err, sizeof(err)), 0);
+	set = config_plugin_settings(&cfg, "/elsewhere/night.so", &n);
+	ck_assert_uint_eq(n, 2);
+	ck_assert_str_eq(set[0].key, "after");
+	ck_assert_str_eq(set[0].value, "5s");
+	config_plugin_settings(&cfg, "/elsewhere/day.so", &n);
+	ck_assert_uint_eq(n, 0);
+	ck_assert_int_eq(config_override(&cfg, "policy.night.after=6s", err, sizeof(err)), 0);
+	ck_assert_str_eq(cfg.plugin_settings[0].value, "6s");
+	ck_assert_uint_eq(cfg.n_plugin_settings, 2);
+	ck_assert_int_eq(config_override(&cfg, "policy.day.after=6s", err, sizeof(err)), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err, "[policy day]: expected [policy NAME]"));
+	/* Others may write it. */
+	ck_assert_int_eq(chmod(want, 0646), 0);
+	ck_assert_int_eq(config_check(&cfg, err, sizeof(err)), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err, "has mode 0646"));
+	/* Another policy has nothing of it. */
+	ck_assert_int_eq(config_override(&cfg, "broker.policy=/x/day.so", err, sizeof(err)), 0);
+	ck_assert_uint_eq(cfg.n_plugin_settings, 0);
+	unlink(want);
 }
 END_TEST
 
@@ -518,7 +581,8 @@ START_TEST(sample)
 	ck_assert_uint_eq(want.max_queues, cfg.max_queues);
 	ck_assert_uint_eq(want.max_entries, cfg.max_entries);
 	ck_assert_uint_eq(want.max_region_bytes, cfg.max_region_bytes);
-	ck_assert_uint_eq(want.max_tenant_bytes, cfg.max_tenant_bytes);
+	ck_assert_uint_eq(want.connect_rate, cfg.connect_rate);
+	ck_assert_mem_eq(&want.caps, &cfg.caps, sizeof(want.caps));
 }
 END_TEST
 
@@ -535,6 +599,7 @@ int main(void)
 	tcase_add_test(t, every_kind);
 	tcase_add_test(t, time_scale);
 	tcase_add_test(t, refusals);
+	tcase_add_test(t, plugins);
 	tcase_add_test(t, files);
 	tcase_add_test(t, checks);
 	tcase_add_test(t, overrides);

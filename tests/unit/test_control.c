@@ -33,7 +33,7 @@ static void setup(void)
 /* The answer to @request as JSON, or NULL if there is none. */
 static json_t *ask(const char *request)
 {
-	char *line = rpc_answer(&b, request, strlen(request));
+	char *line = rpc_answer(&b, request, strlen(request), NULL);
 	json_t *answer;
 
 	if (!line)
@@ -146,6 +146,7 @@ START_TEST(batches)
 }
 END_TEST
 
+#define VERSION_1 "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"version\"}"
 #define SET(params) \
 	"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"policy.set\",\"params\":" params "}"
 
@@ -189,6 +190,40 @@ START_TEST(policy_set)
 		ck_assert_int_eq(shown, (json_int_t)want);
 	}
 	json_decref(a);
+}
+END_TEST
+
+/* A plug-in: what is asked of the broker, and who may ask. */
+START_TEST(policy_load)
+{
+	struct rpc_later later = { 0 };
+	json_t *answers;
+	static const char request[] =
+		SET("{\"name\":\"/x/night.so\",\"params\":{\"after\":5,\"new\":\"7s\"}}");
+
+	strcpy(b.cfg.policy, "/y/night.so"); /* [policy night] is for that, too */
+	b.cfg.plugin_settings[0] = (struct policy_setting){ "before", "1" };
+	b.cfg.plugin_settings[1] = (struct policy_setting){ "after", "2" };
+	b.cfg.n_plugin_settings = 2;
+	answers = ask("[" VERSION_1 "," SET("{\"name\":\"/x/night.so\"}") "]");
+	ck_assert_int_eq(error_code(json_array_get(answers, 1)), -32602);
+	json_decref(answers);
+	refused_with(SET("{\"name\":\"x/night.so\"}"), "expected an absolute path");
+	refused_with(SET("{\"name\":\"night\"}"), "or a plug-in, by its path or as NAME of");
+	ck_assert_str_eq(b.loading, "");
+	ck_assert_ptr_null(rpc_answer(&b, request, strlen(request), &later));
+	ck_assert(later.pending);
+	ck_assert_str_eq(b.loading, "/x/night.so");
+	ck_assert_uint_eq(b.n_settings, 3);
+	ck_assert_str_eq(b.settings[0].value, "1");
+	ck_assert_str_eq(b.settings[1].value, "5");
+	ck_assert_str_eq(b.settings[2].key, "new");
+	ck_assert_str_eq(b.settings[2].value, "7s");
+	ck_assert_ptr_eq(b.waiting, &later.wait);
+	rpc_forget(&later);
+	ck_assert(!later.pending);
+	ck_assert_ptr_null(b.waiting);
+	rpc_forget(&later);
 }
 END_TEST
 
@@ -239,12 +274,12 @@ START_TEST(garbage)
 			buf[(size_t)rand() % len] = (char)rand();
 		if (rand() % 4 == 0)
 			len = (size_t)rand() % len;
-		line = rpc_answer(&b, buf, len);
+		line = rpc_answer(&b, buf, len, NULL);
 		ck_assert(!line || line[strlen(line) - 1] == '\n');
 		free(line);
 	}
 	memset(deep, '[', 60000);
-	line = rpc_answer(&b, deep, 60000);
+	line = rpc_answer(&b, deep, 60000, NULL);
 	ck_assert_ptr_nonnull(strstr(line, "-32700"));
 	free(line);
 	free(deep);
@@ -329,7 +364,7 @@ static bool is_closed(int fd)
 	return recv(fd, &c, 1, MSG_PEEK) == 0 || errno == ECONNRESET;
 }
 
-#define VERSION "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"version\"}"
+#define VERSION VERSION_1
 
 START_TEST(socket_answers)
 {
@@ -356,6 +391,69 @@ START_TEST(socket_answers)
 	get(fd, 2);
 	ck_assert(is_closed(fd));
 	close(fd);
+}
+END_TEST
+
+#define LOAD SET("{\"name\":\"/x/night.so\"}")
+
+static void loaded(const char *why)
+{
+	struct policy_wait *w = b.waiting;
+
+	ck_assert_ptr_nonnull(w);
+	b.waiting = NULL;
+	w->done(w, why);
+}
+
+/* An answer that takes its time holds up what its client asks after that, and nobody else. */
+START_TEST(socket_later)
+{
+	int fd = dial(), other = dial(), fds[CONTROL_CLIENTS];
+	char *got;
+
+	put(fd, LOAD "\n" VERSION "\n");
+	put(other, VERSION "\n");
+	get(other, 1);
+	turn(3);
+	ck_assert_int_eq(recv(fd, &(char){ 0 }, 1, MSG_PEEK), -1);
+	loaded(NULL);
+	got = get(fd, 2);
+	ck_assert_ptr_nonnull(strstr(got, "\"in_force\""));
+	ck_assert_ptr_nonnull(strstr(strchr(got, '\n'), "\"version\""));
+	put(fd, LOAD "\n");
+	turn(3);
+	loaded("night.so: no such luck");
+	got = get(fd, 1);
+	ck_assert_ptr_nonnull(strstr(got, "-32602"));
+	ck_assert_ptr_nonnull(strstr(got, "night.so: no such luck"));
+	/* A notification is not answered, and does not end anything. */
+	put(fd, "{\"jsonrpc\":\"2.0\",\"method\":\"policy.set\",\"params\":{\"name\":"
+		"\"/x/night.so\"}}\n" VERSION "\n");
+	turn(3);
+	loaded(NULL);
+	ck_assert_ptr_nonnull(strstr(get(fd, 1), "\"version\""));
+	/* The last line, and then the client's end. */
+	put(fd, LOAD);
+	shutdown(fd, SHUT_WR);
+	turn(3);
+	loaded(NULL);
+	get(fd, 1);
+	ck_assert(is_closed(fd));
+	close(fd);
+	/* Nobody waits for an answer to a client that had to go. */
+	put(other, LOAD "\n");
+	turn(3);
+	ck_assert_ptr_nonnull(b.waiting);
+	for (unsigned int i = 0; i < CONTROL_CLIENTS; i++) {
+		fds[i] = dial();
+		turn(2);
+	}
+	ck_assert_ptr_null(b.waiting);
+	ck_assert(is_closed(other));
+	close(other);
+	for (unsigned int i = 0; i < CONTROL_CLIENTS; i++)
+		close(fds[i]);
+	turn(5);
 }
 END_TEST
 
@@ -586,12 +684,14 @@ int main(void)
 	tcase_add_test(rpc, protocol);
 	tcase_add_test(rpc, batches);
 	tcase_add_test(rpc, policy_set);
+	tcase_add_test(rpc, policy_load);
 	tcase_add_test(rpc, documents);
 	tcase_add_test(rpc, garbage);
 	tcase_set_timeout(rpc, 30);
 	suite_add_tcase(s, rpc);
 	tcase_add_checked_fixture(sock, start, stop);
 	tcase_add_test(sock, socket_answers);
+	tcase_add_test(sock, socket_later);
 	tcase_add_test(sock, socket_too_long);
 	tcase_add_test(sock, socket_slow);
 	tcase_add_test(sock, socket_full);

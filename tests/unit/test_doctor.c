@@ -63,6 +63,9 @@ static void good(void)
 	h.broker_group[0] = 7;
 	h.n_broker_groups = 1;
 	h.broker_rawio = true;
+	h.systemd = h.unit = h.unit_enabled = h.group = true;
+	h.control = (struct doctor_node){ true, 0140660, 0, 7 };
+	h.session = (struct doctor_node){ true, 0140666, 0, 7 };
 }
 
 static const struct doctor_finding *find(enum doctor_level level, const char *check)
@@ -316,6 +319,56 @@ START_TEST(broker)
 END_TEST
 
 /* More findings than there is room for: the last ones are counted, nothing is overrun. */
+START_TEST(service)
+{
+	good();
+	h.unit = h.unit_enabled = h.group = false;
+	verdict(DOCTOR_WARN, "service", "not installed", "make install", 1, 0);
+	h.unit = true;
+	verdict(DOCTOR_BAD, "service", "no group accelmux", "systemd-sysusers", 0, 1);
+	h.group = true;
+	verdict(DOCTOR_WARN, "service", "not started at boot", "systemctl enable", 1, 0);
+	h.systemd = false;
+	doctor_check(&h, &r);
+	ck_assert_uint_eq(r.count[DOCTOR_WARN], 0);
+	good();
+	h.control.mode |= 0002;
+	verdict(DOCTOR_BAD, "socket", "everybody may operate", "chmod 0660", 0, 1);
+	good();
+	h.session.mode = 0140600;
+	verdict(DOCTOR_WARN, "socket", "nobody else may connect", "clients = all", 1, 0);
+	h.session.there = false;
+	doctor_check(&h, &r);
+	ck_assert_uint_eq(r.count[DOCTOR_WARN], 0);
+}
+END_TEST
+
+/* However much is wrong, each finding says what helps. */
+START_TEST(cures)
+{
+	for (unsigned int i = 0; i < 64; i++) {
+		good();
+		h.systemd = i & 1;
+		h.unit = h.movdir64b = i & 2;
+		h.module_loaded = i & 4;
+		h.broker_error = i & 8 ? ENOENT : 0;
+		h.idxd.n_devices = i & 16 ? 0 : 1;
+		h.control.mode |= 0002;
+		h.session.mode = 0600;
+		h.group = h.enqcmd = false;
+		h.major = i & 32 ? 5 : 6;
+		h.swiotlb_force = true;
+		h.nodes = 3;
+		strcpy(h.device[0].iommu_type, "DMA-FQ");
+		doctor_check(&h, &r);
+		ck_assert_uint_gt(r.count[DOCTOR_BAD], 0);
+		for (unsigned int k = 0; k < r.n; k++)
+			ck_assert_msg(r.finding[k].level == DOCTOR_OK || r.finding[k].cure[0],
+				      "%s: no cure", r.finding[k].text);
+	}
+}
+END_TEST
+
 START_TEST(many)
 {
 	good();
@@ -356,6 +409,8 @@ int main(void)
 	tcase_add_test(tc, numa);
 	tcase_add_test(tc, module);
 	tcase_add_test(tc, broker);
+	tcase_add_test(tc, service);
+	tcase_add_test(tc, cures);
 	tcase_add_test(tc, many);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);

@@ -470,7 +470,7 @@ static void sched_down(void)
 {
 	ck_assert_uint_eq(s.inflight_chunks, 0);
 	sched_fini(&s);
-	region_unmap(region);
+	region_unmap(region, NULL);
 }
 
 /* Request @i: copy @len bytes. */
@@ -775,8 +775,8 @@ START_TEST(prefault)
 	ck_assert(!is_mapped(r->addr));
 	fstat(fd, &after);
 	ck_assert_int_eq(before.st_blocks + 8, after.st_blocks);
-	region_unmap(r);
-	region_unmap(ro);
+	region_unmap(r, NULL);
+	region_unmap(ro, NULL);
 	close(fd);
 }
 END_TEST
@@ -806,7 +806,7 @@ START_TEST(one_fault_a_chunk)
 		must(is_mapped(found[1]->addr + at));
 	ck_assert(!is_mapped(found[1]->addr + 4096 + (64 << 10)));
 	ck_assert(!is_mapped(found[1]->addr));
-	region_unmap(found[1]);
+	region_unmap(found[1], NULL);
 	close(fd);
 }
 END_TEST

@@ -213,7 +213,7 @@ START_TEST(reverts_on_error)
 
 	/* Set again it starts afresh; fake_start() insists on zeroed state. */
 	fresh = calloc(1, sizeof(*fresh));
-	plan_set(&planner, &fake, values, fresh);
+	plan_set(&planner, &fake, values, fresh, NULL);
 	ck_assert_uint_eq(planner.plan.chunk_bytes, 65536); /* still the old plan */
 	plan_epoch(&planner, &view);
 	ck_assert_uint_eq(planner.plan.chunk_bytes, 8192);
@@ -480,7 +480,7 @@ START_TEST(described_meanwhile)
 	ck_assert_int_eq(pthread_create(&thread, NULL, describe_thread, &stop), 0);
 	for (unsigned int i = 0; i < 3000; i++) {
 		values[DO_ERRNO] = i & 1 ? (uint64_t)-EIO : 0;
-		plan_set(&planner, &fake, values, calloc(1, sizeof(struct fake_state)));
+		plan_set(&planner, &fake, values, calloc(1, sizeof(struct fake_state)), NULL);
 		plan_epoch(&planner, &view);
 		plan_epoch(&planner, &view);
 	}

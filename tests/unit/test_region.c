@@ -54,7 +54,7 @@ START_TEST(writes_through)
 	ck_assert_int_eq(byte, 'x');
 	close(fd); /* the mapping outlives it */
 	ck_assert_int_eq(r->addr[SIZE - 1], 'x');
-	region_unmap(r);
+	region_unmap(r, NULL);
 }
 END_TEST
 
@@ -66,7 +66,7 @@ START_TEST(part_of_a_file)
 	ck_assert_int_eq(try_map(fd, 100, false, &r), 0);
 	ck_assert_uint_eq(r->size, 100); /* what offsets are judged by */
 	ck_assert_uint_eq(r->mapped, SIZE);
-	region_unmap(r);
+	region_unmap(r, NULL);
 	close(fd);
 }
 END_TEST
@@ -142,21 +142,21 @@ START_TEST(readonly)
 
 	ck_assert_int_eq(try_map(ro, SIZE, false, &r), 0);
 	expect_readonly(r);
-	region_unmap(r);
+	region_unmap(r, NULL);
 	expect_refusal(wo, SIZE, -EACCES, "open for reading");
 	/* asked for */
 	ck_assert_int_eq(try_map(fd, SIZE, true, &r), 0);
 	ck_assert(r->readonly);
-	region_unmap(r);
+	region_unmap(r, NULL);
 	/* sealed against writes that are yet to come */
 	ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE), 0);
 	ck_assert_int_eq(try_map(fd, SIZE, false, &r), 0);
 	expect_readonly(r);
-	region_unmap(r);
+	region_unmap(r, NULL);
 	ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), 0);
 	ck_assert_int_eq(try_map(fd, SIZE, false, &r), 0);
 	expect_readonly(r);
-	region_unmap(r);
+	region_unmap(r, NULL);
 	close(fd);
 	close(ro);
 	close(wo);
@@ -178,7 +178,7 @@ START_TEST(hugetlb)
 		ck_assert_ptr_nonnull(strstr(err, "the broker cannot map it"));
 	} else {
 		ck_assert_uint_eq(r->mapped, 2 << 20);
-		region_unmap(r);
+		region_unmap(r, NULL);
 	}
 	close(fd);
 }
@@ -197,8 +197,8 @@ START_TEST(outgrown_and_unmapped_null)
 	ck_assert_int_eq(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, SIZE), 0);
 	ck_assert_int_eq(fixup_init(), 0);
 	ck_assert_int_eq(fixup_touch(r->addr, true), 0);
-	region_unmap(r);
-	region_unmap(NULL);
+	region_unmap(r, NULL);
+	region_unmap(NULL, NULL);
 	close(fd);
 }
 END_TEST

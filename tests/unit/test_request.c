@@ -48,7 +48,7 @@ static void setup(void)
 static void teardown(void)
 {
 	for (unsigned int i = 0; i < REGIONS; i++)
-		region_unmap(regions[i]);
+		region_unmap(regions[i], NULL);
 }
 
 /* ------------------------------------------------------------------ validation */

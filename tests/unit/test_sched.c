@@ -215,7 +215,7 @@ static void setup(void)
 	grant_all();
 	ck_assert_int_eq(fixup_init(), 0);
 	ck_assert_int_eq(sched_init(&s, &dev, 1, &plan, &mux), 0);
-	s.cpu_bps = 10000000000ull;
+	sched_cpu_set(&s, 10000000000ull);
 	sched_replan(&s, now);
 	for (unsigned int i = 0; i < TENANTS; i++)
 		sched_tenant_init(&tenant[i], i + 1, 1, 0, AMUX_BPS_MAX);
@@ -407,6 +407,8 @@ static void random_plan(void)
 	u->reserve_bps = rnd_below(&seed, RATE) & -(rnd(&seed) & 1);
 	if (!u->engine_mask)
 		memset(u, 0, sizeof(*u));
+	if (rnd(&seed) & 1)
+		sched_drain(&s, 0, rnd(&seed) & rnd(&seed) & ((1u << ENGINES) - 1), now);
 	sched_replan(&s, now);
 }
 
@@ -881,6 +883,55 @@ START_TEST(sent_back)
 }
 END_TEST
 
+/* An operator takes engines out of use: nothing new there, what has begun goes on elsewhere. */
+START_TEST(drains)
+{
+	struct job *begun, *waiting;
+	uint64_t all = s.device[0].user_bps, bps = sched_tenant_bps(&s, &tenant[0]);
+	struct amux_view view;
+
+	ck_assert_uint_eq(all, AMUX_BPS_MAX);
+	flow_init(&flow[0], &tenant[0], job_complete);
+	begun = submit_copy(&flow[0], 64 * MIB, 0);
+	sched_issue(&s, now);
+	ck_assert_uint_gt(mock.n[0], 0);
+	sched_drain(&s, 0, 0x7, now);
+	ck_assert(sched_has_engine(&s));
+	ck_assert_uint_eq(bps, RATE);
+	ck_assert_uint_eq(sched_tenant_bps(&s, &tenant[0]), ENGINE_BPS); /* of the one left */
+	for (unsigned int i = 0; i < 50; i++)
+		turn();
+	ck_assert_uint_eq(mock.n[0] + mock.n[1] + mock.n[2], 0);
+	ck_assert_uint_eq(s.device[0].engine[0].inflight_chunks, 0);
+	ck_assert_uint_gt(s.device[0].engine[3].inflight_chunks, 0);
+	ck_assert_uint_eq(begun->completions, 0);
+
+	/* None is left: what has begun is finished on one of them, the others are declined. */
+	waiting = submit_copy(&flow[0], MIB, 0);
+	sched_drain(&s, 0, 0xf, now);
+	ck_assert(!sched_has_engine(&s));
+	ck_assert_int_eq(waiting->status, AMUX_STATUS_DECLINED);
+	ck_assert_int_eq(sched_admit(&s, &tenant[0], 0, MIB, 0), DECLINE_NO_ENGINE);
+	mock.check_caps = false; /* as for any other that is only finished */
+	run_dry();
+	ck_assert_uint_eq(begun->completions, 1);
+	ck_assert_int_eq(begun->status, 0);
+	memset(&view, 0, sizeof(view));
+	sched_view(&s, &view, now, MSEC);
+	ck_assert_uint_eq(view.devices[0].flags & AMUX_DEVICE_DOWN, AMUX_DEVICE_DOWN);
+
+	sched_drain(&s, 0, 0, now);
+	ck_assert(sched_has_engine(&s));
+	ck_assert_uint_eq(sched_tenant_bps(&s, &tenant[0]), bps);
+	submit_copy(&flow[0], 64 * MIB, 0);
+	sched_issue(&s, now);
+	for (unsigned int e = 0; e < ENGINES; e++)
+		ck_assert_uint_gt(mock.n[e], 0);
+	run_dry();
+	expect_settled();
+}
+END_TEST
+
 /* With the last engine gone nothing can be finished any more: an error, not silence. */
 START_TEST(all_engines_down)
 {
@@ -1163,6 +1214,7 @@ int main(void)
 	tcase_add_test(t, wall_stands);
 	tcase_add_loop_test(t, paced_under_jitter, 0, 3);
 	tcase_add_test(t, sent_back);
+	tcase_add_test(t, drains);
 	tcase_add_test(t, all_engines_down);
 	tcase_add_test(t, down_while_waiting);
 	tcase_add_test(t, kernel_takes_all);

@@ -87,7 +87,7 @@ static void setup(void)
 	memset(&mux, 0, sizeof(mux));
 	memset(&plan, 0, sizeof(plan));
 	ck_assert_int_eq(sched_init(&sched, &devs, 1, &plan, &mux), 0);
-	sched.cpu_bps = 10000000000ull;
+	sched_cpu_set(&sched, 10000000000ull);
 	grant(true, AMUX_DECLINE_NEVER);
 	sched_tenant_init(&tenant, 1, 1, 0, AMUX_BPS_MAX);
 	set.sched = &sched;
@@ -115,7 +115,7 @@ static void teardown(void)
 		close_queue();
 	for (unsigned int i = 0; i < 2; i++) {
 		ck_assert_uint_eq(region[i]->refs, 0);
-		region_unmap(region[i]);
+		region_unmap(region[i], NULL);
 	}
 	free(session);
 	sched_fini(&sched);
@@ -905,7 +905,7 @@ START_TEST(cancels_nothing_begun)
 	queues_flush(&set);
 	expect_answer(2, -ECANCELED);
 	expect_cancel(3, 1);
-	for (unsigned int i = 0; i < 4; i++)
+	while (sched_busy(&sched))
 		serve();
 	expect_answer(1, 0);
 	expect_none();
@@ -1210,6 +1210,7 @@ START_TEST(indices_wrap)
 	open_queue(2, 2);
 	/* as after 2^32 - 5 requests */
 	q->ring.sq_head = q->ring.sq_tail = ring.sq_head = ring.sq_tail = UINT32_MAX - 4;
+	q->claimed = q->ring.sq_head;
 	q->ring.cq_head = q->ring.cq_tail = ring.cq_head = ring.cq_tail = UINT32_MAX - 4;
 	q->declined_total = q->declined_seen = UINT32_MAX - 4;
 	ring.hdr->sq_head = ring.hdr->sq_tail = UINT32_MAX - 4;

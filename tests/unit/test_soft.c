@@ -254,7 +254,7 @@ static void expect(struct dsa_hw_desc d, uint8_t status)
 START_TEST(test_errors)
 {
 	struct dsa_hw_desc good = describe(DSA_OPCODE_MEMMOVE, mem, mem + 8192, 4096), d;
-	struct soft_limits limits = { 4096, 32 };
+	struct soft_limits limits = { 4096, 32, 0 };
 	uint64_t bytes;
 
 	d = good, d.opcode = 0x0a;

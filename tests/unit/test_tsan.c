@@ -327,7 +327,7 @@ static void *churner_main(void *arg)
 			must(amux_submit(q[k]) == SLOTS);
 		}
 		if (rnd(&seed) & 1)
-			shutdown(a->sock, SHUT_RDWR);
+			shutdown(a->link->sock, SHUT_RDWR);
 		else
 			must(!amux_free(a, b[0].from) || orphaned()); /* waits for its copies */
 		amux_close(a);
