@@ -54,6 +54,7 @@ static void rate_learn(struct amux *a, size_t len, uint64_t ns)
 /* Through two mappings of one file memmove() cannot see an overlap.  1: there is none. */
 static int copy_alias(struct amux *a, const struct amux_sqe *sqe)
 {
+	uint32_t mine = amux_tally_index();
 	struct amux_region *src, *dst;
 	struct amux_job job;
 	bool hidden;
@@ -66,9 +67,11 @@ static int copy_alias(struct amux *a, const struct amux_sqe *sqe)
 	pthread_rwlock_unlock(&a->regions.lock);
 	if (!hidden)
 		return 1;
+	amux_tally_add(&a->tallies[mine].cpu, mine, 1);
 	amux_job_start(&job, sqe);
 	while (!job.finished)
 		amux_job_step(a, &job, UINT64_MAX);
+	amux_tally_add(&a->tallies[mine].cpu_ns, mine, job.cpu_ns);
 	return job.cqe.status;
 }
 
