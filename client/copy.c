@@ -16,6 +16,8 @@
 #define COPY_SAMPLE	  256u		 /* of smaller ones both is done once in so many */
 #define COPY_CPU_BPS	  10000000000ull /* what this CPU is taken for until it is known */
 #define COPY_CPU_BPS_MIN  500000000ull	 /* a slower sample was preempted, or met new pages */
+#define LAG_MOST	  2.0		 /* of the CPU's time for the copy */
+#define LAG_LIFE	  256  /* one in so many is forgotten by a copy it keeps away */
 #define COPY_OPEN_MS	  1000 /* a broker that is stuck holds up the first copy so long */
 #define COPY_SYNC_ENTRIES (AMUX_SPLIT_WINDOW + 2)
 
@@ -52,6 +54,7 @@ static void rate_learn(struct amux *a, size_t len, uint64_t ns)
 /* Through two mappings of one file memmove() cannot see an overlap.  1: there is none. */
 static int copy_alias(struct amux *a, const struct amux_sqe *sqe)
 {
+	uint32_t mine = amux_tally_index();
 	struct amux_region *src, *dst;
 	struct amux_job job;
 	bool hidden;
@@ -64,9 +67,11 @@ static int copy_alias(struct amux *a, const struct amux_sqe *sqe)
 	pthread_rwlock_unlock(&a->regions.lock);
 	if (!hidden)
 		return 1;
+	amux_tally_add(&a->tallies[mine].cpu, mine, 1);
 	amux_job_start(&job, sqe);
 	while (!job.finished)
 		amux_job_step(a, &job, UINT64_MAX);
+	amux_tally_add(&a->tallies[mine].cpu_ns, mine, job.cpu_ns);
 	return job.cqe.status;
 }
 
@@ -96,24 +101,38 @@ static double copy_ns(size_t len, uint64_t bps)
 	return (double)len * 1e9 / (double)bps;
 }
 
-/*
- * What a round trip takes beyond the prediction (waking the broker, being woken) is learned from
- * each, and forgotten little by little while it keeps copies from the engine.
- */
-static void lag_learn(struct amux *a, const struct amux_forecast *f, size_t len, uint64_t ns)
+/* Copies of about the same size, from AMUX_SPLIT_MIN on, have their own; smaller ones share the
+ * first. */
+static uint64_t *lag_of(struct amux *a, size_t len)
 {
-	uint64_t old = amux_load_relaxed(&a->sync_lag_ns), lag;
-	double more = (double)ns - (double)f->wait_ns - copy_ns(len, f->engine_bps);
+	unsigned int i = 0;
 
-	lag = more > 0 ? (uint64_t)more : 0;
-	amux_store_relaxed(&a->sync_lag_ns, old - old / 8 + lag / 8);
+	for (len /= AMUX_SPLIT_MIN; len && i + 1 < AMUX_LAGS; len /= 2)
+		i++;
+	return &a->sync_lag_ns[i];
 }
 
-static void lag_forget(struct amux *a)
+/*
+ * What a copy with the engine takes beyond the prediction (waking the broker, being woken, a
+ * memory that gives two no more than one) is learned from each, and forgotten little by little
+ * while it keeps copies from the engine.
+ */
+static void lag_learn(struct amux *a, const struct amux_forecast *f, size_t len,
+		      double predicted, uint64_t ns)
 {
-	uint64_t old = amux_load_relaxed(&a->sync_lag_ns);
+	uint64_t *lag = lag_of(a, len), old = amux_load_relaxed(lag);
+	double more = (double)ns - predicted, most = LAG_MOST * copy_ns(len, f->cpu_bps);
 
-	amux_store_relaxed(&a->sync_lag_ns, old - (old + 63) / 64);
+	if (more > most) /* one that was preempted is no reason to stay away for long */
+		more = most;
+	amux_store_relaxed(lag, old / 2 + (more > 0 ? (uint64_t)more / 2 : 0));
+}
+
+static void lag_forget(struct amux *a, size_t len)
+{
+	uint64_t *lag = lag_of(a, len), old = amux_load_relaxed(lag);
+
+	amux_store_relaxed(lag, old - (old + LAG_LIFE - 1) / LAG_LIFE);
 }
 
 /* What to expect of the engine now; false: nothing. */
@@ -146,21 +165,35 @@ static bool engine_ask(struct amux *a, struct amux_queue *q, size_t len,
 	return true;
 }
 
+/* What engine and CPU together, or the engine, are predicted to take, ns. */
+static double both_ns(const struct amux_forecast *f, size_t len)
+{
+	return (double)f->wait_ns + copy_ns((size_t)amux_split_share(f, len), f->engine_bps);
+}
+
+static double engine_ns(const struct amux_forecast *f, size_t len)
+{
+	return (double)f->wait_ns + copy_ns(len, f->engine_bps);
+}
+
 /* Who is predicted to be done first? */
 static enum copy_by copy_predict(struct amux *a, struct amux_queue *q, size_t len,
 				 struct amux_forecast *f)
 {
-	double cpu, wait;
+	enum copy_by by = len < AMUX_SPLIT_MIN ? BY_ENGINE : BY_BOTH;
+	double lag;
 
 	if (!engine_ask(a, q, len, f))
 		return BY_CPU;
-	cpu = copy_ns(len, f->cpu_bps);
-	wait = (double)f->wait_ns + (double)amux_load_relaxed(&a->sync_lag_ns);
-	if (len >= AMUX_SPLIT_MIN)
-		return amux_split_share(f, len) ? BY_BOTH : BY_CPU;
-	if (wait + copy_ns(len, f->engine_bps) < cpu)
-		return BY_ENGINE;
-	lag_forget(a);
+	lag = (double)amux_load_relaxed(lag_of(a, len));
+	if (by == BY_BOTH && !amux_split_share(f, len))
+		return BY_CPU;
+	if (lag + (by == BY_BOTH ? both_ns(f, len) : engine_ns(f, len)) <
+	    copy_ns(len, f->cpu_bps))
+		return by;
+	lag_forget(a, len);
+	if (len < COPY_LOOK) /* nor are the next such, until one is looked at again */
+		amux_store_relaxed(&a->copy_min, len + 1);
 	return BY_CPU;
 }
 
@@ -226,7 +259,7 @@ static int copy_whole(struct amux *a, struct amux_queue *q, const struct amux_sq
 		amux_tally_add(&t->cpu, mine, 1);
 		return 0;
 	}
-	lag_learn(a, f, want->len, amux_now() - start);
+	lag_learn(a, f, want->len, engine_ns(f, want->len), amux_now() - start);
 	amux_tally_add(&t->engine, mine, 1);
 	return 0;
 }
@@ -236,9 +269,11 @@ static int copy_both(struct amux *a, struct amux_queue *q, const struct amux_sqe
 {
 	uint32_t mine = amux_tally_index();
 	struct amux_tally *t = &a->tallies[mine];
+	uint64_t start = amux_now();
 	struct amux_split_result r;
 	int err = amux_split_copy(q, want, dst, src, f, &r);
 
+	lag_learn(a, f, want->len, both_ns(f, want->len), amux_now() - start);
 	amux_tally_add(&t->cpu_ns, mine, r.cpu_ns);
 	amux_tally_add(!r.engine_bytes ? &t->cpu
 		       : r.cpu_bytes   ? &t->both
@@ -271,8 +306,7 @@ static int copy_engine(struct amux *a, const struct amux_sqe *want, void *dst, c
 	if (by == BY_BOTH && !copy_overlaps(a, want))
 		return copy_both(a, q, want, dst, src, &f);
 	/* An overlapping copy is one ordered stream. */
-	return (double)f.wait_ns + copy_ns(want->len, f.engine_bps) <
-			       copy_ns(want->len, f.cpu_bps)
+	return engine_ns(&f, want->len) < copy_ns(want->len, f.cpu_bps)
 		       ? copy_whole(a, q, want, &f)
 		       : 1;
 }
@@ -321,7 +355,8 @@ static __attribute__((noinline)) int copy_look(struct amux *a, void *dst, const 
 		return -EPERM;
 	if (!len)
 		return 0;
-	timed = len >= COPY_TIMED;
+	timed = len >= COPY_TIMED ||
+		(len >= COPY_FLOOR && !amux_load_relaxed(&a->cpu_rate[rate_class(len)]));
 	if (!timed && len >= COPY_FLOOR && !amux_load_relaxed(&a->cpu_bps) &&
 	    !(amux_load_relaxed(&a->tallies[amux_tally_index()].cpu) % COPY_SAMPLE)) {
 		timed = true; /* it stands for those whose time is not taken */

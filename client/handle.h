@@ -28,6 +28,7 @@
 #define AMUX_NSEC_PER_SEC 1000000000ull
 #define AMUX_GUARD_MAGIC  0x616d757867756172ull
 #define AMUX_RATES	  4
+#define AMUX_LAGS	  14
 
 struct amux {
 	/* constant after amux_connect() */
@@ -58,7 +59,7 @@ struct amux {
 
 	/* What amux_copy() knows; any thread, relaxed: hints, and one is as good as another. */
 	uint64_t copy_min;	       /* smaller ones are not for the engine, as last seen */
-	uint64_t sync_lag_ns;	       /* of a round trip, beyond what the broker predicts */
+	uint64_t sync_lag_ns[AMUX_LAGS]; /* of the engine, beyond what was predicted, by size */
 	uint64_t cpu_rate[AMUX_RATES]; /* measured, bytes/s by size of copy; 0: not yet */
 
 	struct amux_tally tallies[AMUX_TALLIES] __attribute__((aligned(64)));

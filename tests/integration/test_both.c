@@ -127,7 +127,8 @@ static void test_faster(const struct arena *m)
 		       c.seconds * 1e3, engine * 1e3, cpu * 1e3);
 }
 
-static void test_random(const struct arena *m)
+/* @modelled: it is known who is fastest; else this host's timing decides. */
+static void test_random(const struct arena *m, bool modelled)
 {
 	unsigned int rounds = tap_long() ? 400 : 24, both = 0, wrong = 0;
 	uint64_t rng = tap_seed(), total = 0, engine = 0;
@@ -144,7 +145,7 @@ static void test_random(const struct arena *m)
 		total += len;
 	}
 	tap_ok(!wrong, "%u copies of all sizes at odd places", rounds);
-	tap_ok(both > rounds / 4 && engine && engine < total,
+	tap_ok(!modelled || (both > rounds / 4 && engine && engine < total),
 	       "%u of them by both, %.0f %% of their bytes by the engine", both,
 	       100.0 * (double)engine / (double)total);
 }
@@ -343,7 +344,7 @@ int main(int argc, char **argv)
 	daemon_start(&d, "broker.policy=dynamic", "soft.model=on", NULL);
 	arena_open(&m, &d, &opt);
 	test_faster(&m);
-	test_random(&m);
+	test_random(&m, true);
 	test_overlap(&m);
 	test_busy(&m, &opt);
 	test_surprise(&m, &opt);
@@ -366,7 +367,7 @@ int main(int argc, char **argv)
 	tap_ok(copy_once(&m, 3, 5, BYTES, &c) && c.both == 1 && c.engine_bytes,
 	       "the broker has a core: by both, %.1f MiB by the engine",
 	       (double)c.engine_bytes / MIB);
-	test_random(&m);
+	test_random(&m, false);
 	test_alias(m.a, "a core of the broker's");
 	amux_close(m.a);
 	daemon_stop(&d);

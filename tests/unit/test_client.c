@@ -1432,7 +1432,8 @@ END_TEST
 /* What this host's timing has taught amux_copy() is not to decide a test. */
 static void forget(struct amux *a)
 {
-	amux_store_relaxed(&a->sync_lag_ns, 0);
+	for (unsigned int i = 0; i < AMUX_LAGS; i++)
+		amux_store_relaxed(&a->sync_lag_ns[i], 0);
 	for (unsigned int i = 0; i < AMUX_RATES; i++)
 		amux_store_relaxed(&a->cpu_rate[i], 0);
 }
