@@ -16,7 +16,8 @@
 
 #include "list.h"
 
-#define STOP_S 2
+#define STOP_S	2
+#define SPARE_S 1
 
 struct job {
 	struct list link;
@@ -45,6 +46,29 @@ static void fds_close(const int *fd, unsigned int n)
 	}
 }
 
+/*
+ * Wait for a job, with the lock held; false: the thread is to end, because all is over or because
+ * it has been one too many for a while.
+ */
+static bool closer_wait(struct closer *c)
+{
+	struct timespec end;
+	bool late = false;
+
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec += SPARE_S;
+	while (list_empty(&c->jobs) && !c->stopping) {
+		if (c->threads - c->busy < 2) {
+			pthread_cond_wait(&c->work, &c->lock);
+		} else if (late) {
+			return false;
+		} else {
+			late = pthread_cond_timedwait(&c->work, &c->lock, &end) == ETIMEDOUT;
+		}
+	}
+	return !list_empty(&c->jobs);
+}
+
 static void *closer_main(void *arg)
 {
 	struct closer *c = arg;
@@ -54,9 +78,7 @@ static void *closer_main(void *arg)
 	for (;;) {
 		struct job *j;
 
-		while (list_empty(&c->jobs) && !c->stopping)
-			pthread_cond_wait(&c->work, &c->lock);
-		if (list_empty(&c->jobs))
+		if (!closer_wait(c))
 			break;
 		j = container_of(c->jobs.next, struct job, link);
 		list_del(&j->link);
@@ -102,7 +124,7 @@ struct closer *closer_start(void)
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&c->work, NULL);
+	pthread_cond_init(&c->work, &attr);
 	pthread_cond_init(&c->idle, &attr);
 	pthread_condattr_destroy(&attr);
 	list_init(&c->jobs);

@@ -176,7 +176,7 @@ static int region_enter(struct amux_regions *r, struct amux_region *reg)
 		amux_store_relaxed(&r->mapped, 1);
 	region_insert(r->by_addr, r->n, addr_rank(r, reg->addr), reg);
 	region_insert(r->by_id, r->n, id_rank(r, reg->id), reg);
-	r->n++;
+	amux_store_relaxed(&r->n, r->n + 1); /* amux_copy() looks without the lock */
 unlock:
 	pthread_rwlock_unlock(&r->lock);
 	return err;
@@ -188,7 +188,7 @@ static void region_leave(struct amux_regions *r, struct amux_region *reg)
 	pthread_rwlock_wrlock(&r->lock);
 	region_delete(r->by_addr, r->n, addr_rank(r, reg->addr) - 1);
 	region_delete(r->by_id, r->n, id_rank(r, reg->id));
-	r->n--;
+	amux_store_relaxed(&r->n, r->n - 1);
 	pthread_rwlock_unlock(&r->lock);
 }
 

@@ -58,19 +58,25 @@ static void sync_check(const struct amux_stats *before, const struct broker_coun
 {
 	struct amux_stats now;
 	struct broker_count c;
-	uint64_t engine, cpu;
+	uint64_t engine, cpu, both, bytes;
 
 	if (amux_get_stats(broker.a, &now))
 		bench_fail("amux_copy(): no statistics");
 	broker_count(&c);
 	engine = now.sync_engine - before->sync_engine;
 	cpu = now.sync_cpu - before->sync_cpu;
-	if (engine + cpu != ops || c.bytes - counted->bytes != engine * size)
-		bench_fail("amux_copy(): %llu calls, %llu by the broker and %llu not, by the "
-			   "library's word; the broker counted %llu bytes",
-			   (unsigned long long)ops, (unsigned long long)engine,
-			   (unsigned long long)cpu,
-			   (unsigned long long)(c.bytes - counted->bytes));
+	both = now.sync_both - before->sync_both;
+	bytes = now.engine_bytes - before->engine_bytes;
+	if (engine + cpu + both != ops || c.bytes - counted->bytes != bytes ||
+	    bytes < engine * size || bytes > (engine + both) * size)
+		bench_fail(
+			"amux_copy(): %llu calls, %llu by the broker, %llu by both, %llu by "
+			"the CPU, %llu bytes, by the library's word; the broker counted %llu "
+			"bytes",
+			(unsigned long long)ops, (unsigned long long)engine,
+			(unsigned long long)both, (unsigned long long)cpu,
+			(unsigned long long)bytes,
+			(unsigned long long)(c.bytes - counted->bytes));
 }
 
 int amux_sync(const struct probe *p, struct sample *s)

@@ -27,7 +27,7 @@
 #ifndef HEED_RECALL
 #define HEED_RECALL 1
 #endif
-/* broker/session.c:queue_pull: queue_claim(q, budget) */
+/* broker/session.c:queue_pull: queue_claim(q, budget < room ? budget : room) */
 #ifndef CLAIM_FIRST
 #define CLAIM_FIRST 1
 #endif
