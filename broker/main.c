@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #define SYSTEM_CONFIG "/etc/accelmux/accelmux.conf"
 #define OVERRIDES_MAX 64
 #define WAIT_MAX_S    86400u
+#define ARENAS	      2
 
 static const char usage[] =
 	"usage: accelmuxd [--config FILE] [--set SECTION.KEY=VALUE]... [--system] [--check]\n"
@@ -57,6 +59,8 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && !strcmp(argv[1], PLUGIN_HOST_OPTION))
 		return plugin_host_main();
+	/* Closers come and go with what clients do; an arena for each of them would stay. */
+	mallopt(M_ARENA_MAX, ARENAS);
 	while ((opt = getopt_long(argc, argv, "c:s:h", options, NULL)) != -1) {
 		switch (opt) {
 		case 'c':
