@@ -158,12 +158,16 @@ proctype broker()
 
 init
 {
+	bit each_once;
+
 	atomic {
 		mem[TAIL] = RECALLED_ONES;
 		run client();
 		run broker();
 		run memory()
 	};
-	timeout -> assert(answered == REQUESTS && begun[0] + mine[0] == 1 &&
-			  begun[1] + mine[1] == 1 && begun[2] + mine[2] == 1)
+	timeout ->
+	each_once = answered == REQUESTS && begun[0] + mine[0] == 1 &&
+		    begun[1] + mine[1] == 1 && begun[2] + mine[2] == 1;
+	assert(each_once)
 }

@@ -17,10 +17,10 @@
  * dependencies, readers that see stores in different orders), so what holds there holds on
  * them; TSO is what x86 does.  Not allowed in either: a plain load satisfied after a later
  * store of its thread; where a release has to prevent that the model says so itself
- * (late_load in ring.pml).
+ * (ring.pml, where SQ_HEAD_RELEASE and CQ_HEAD_RELEASE are missing).
  *
- * The includer defines before: THREADS, ADDRS, SB (entries of a store buffer), and reads(t, a):
- * may thread t load address a, which others write?
+ * The includer defines before: THREADS (2 .. 4), ADDRS, SB (entries of a store buffer, 2 .. 4 or
+ * 7), and reads(t, a): may thread t load address a, which others write?
  */
 #ifndef WEAK
 #define WEAK 1
@@ -191,23 +191,47 @@ inline drain()
 	}
 }
 
-/* Which entries of thread @t's buffer may go to memory now. */
+/* Which entries of thread @t's buffer may go to memory now: the first; WEAK: later ones, if they
+ * are no release, and nothing in front of them has the same address. */
 #define other(t, i, j) (sb[t].addr[i] != sb[t].addr[j])
-#define second(t) (WEAK && sb[t].n > 1 && !sb[t].rel[1] && other(t, 1, 0))
+#define over1(t) (other(t, 1, 0))
+#define over2(t) (other(t, 2, 0) && other(t, 2, 1))
+#define over3(t) (other(t, 3, 0) && other(t, 3, 1) && other(t, 3, 2))
+#define over4(t) (other(t, 4, 0) && other(t, 4, 1) && other(t, 4, 2) && other(t, 4, 3))
+#define over5(t)                                                                             \
+	(other(t, 5, 0) && other(t, 5, 1) && other(t, 5, 2) && other(t, 5, 3) &&             \
+	 other(t, 5, 4))
+#define over6(t)                                                                             \
+	(other(t, 6, 0) && other(t, 6, 1) && other(t, 6, 2) && other(t, 6, 3) &&             \
+	 other(t, 6, 4) && other(t, 6, 5))
+#define overtakes(t, i, over)                                                                \
+	:: sb[t].n > i && !sb[t].rel[i] && over ->                                           \
+		m_t = t;                                                                     \
+		m_e = i
+#if WEAK
+#define drains1(t) overtakes(t, 1, over1(t))
+#else
+#define drains1(t)
+#endif
+#if WEAK && SB > 2
+#define drains2(t) overtakes(t, 2, over2(t))
+#else
+#define drains2(t)
+#endif
+#if WEAK && SB > 3
+#define drains3(t) overtakes(t, 3, over3(t))
+#else
+#define drains3(t)
+#endif
+#if WEAK && SB == 7
+#define drains456(t)                                                                         \
+	overtakes(t, 4, over4(t)) overtakes(t, 5, over5(t)) overtakes(t, 6, over6(t))
+#else
+#define drains456(t)
+#endif
 #define drains(t)                                                                            \
 	:: sb[t].n > 0 -> m_t = t                                                            \
-	:: second(t) ->                                                                      \
-		m_t = t;                                                                     \
-		m_e = 1                                                                      \
-	drains_third(t)
-#if SB > 2
-#define drains_third(t)                                                                      \
-	:: WEAK && sb[t].n > 2 && !sb[t].rel[2] && other(t, 2, 0) && other(t, 2, 1) ->       \
-		m_t = t;                                                                     \
-		m_e = 2
-#else
-#define drains_third(t)
-#endif
+	drains1(t) drains2(t) drains3(t) drains456(t)
 
 proctype memory()
 {

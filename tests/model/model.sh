@@ -99,6 +99,10 @@ fi
 out=$(mktemp) || exit 1
 trap 'rm -f "$out"' EXIT
 trap 'exit 130' HUP INT TERM
+if ! grep -v '^#' "$here/cases" | grep -qF -- "${1:-|}"; then
+	echo "model.sh: '$1': no line of tests/model/cases holds that" >&2
+	exit 2
+fi
 names_hold >"$out"
 cat "$out"
 grep -v '^#' "$here/cases" | grep -F -- "${1:-|}" | tr '\n' '\0' |

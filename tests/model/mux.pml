@@ -361,6 +361,8 @@ proctype mux()
 
 init
 {
+	bit nothing_is_left;
+
 	atomic {
 		hot[0] = QUEUES > 0;
 		hot[1] = QUEUES > 1;
@@ -379,5 +381,7 @@ init
 		fi;
 		run memory()
 	};
-	timeout -> assert(done)
+	timeout ->
+	nothing_is_left = done;
+	assert(nothing_is_left)
 }

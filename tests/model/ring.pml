@@ -304,10 +304,14 @@ proctype broker()
 
 init
 {
+	bit nothing_is_left;
+
 	atomic {
 		run client();
 		run broker();
 		run memory()
 	};
-	timeout -> assert(taken == REQUESTS && (RAW || answered == REQUESTS))
+	timeout ->
+	nothing_is_left = taken == REQUESTS && (RAW || answered == REQUESTS);
+	assert(nothing_is_left)
 }
