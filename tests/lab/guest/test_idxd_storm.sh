@@ -38,7 +38,10 @@ for way in portal write; do
 	done
 	fault delay_us 0
 	result $bad "$way: six programs, every byte: $(sum done) copies, $(sum retries) tries in vain"
-	[ "$(sum retries)" -gt 0 ] && [ "$(model_wq 1 retried)" -ge "$(sum retries)" ]
+	# For those who write() the driver tries again by itself, often enough or not.
+	{ [ "$way" = write ] || [ "$(sum retries)" -gt 0 ]; } &&
+		[ "$(model_wq 1 retried)" -gt 0 ] &&
+		[ "$(model_wq 1 retried)" -ge "$(sum retries)" ]
 	result $? "the WQ was full: $(model_wq 1 retried) Retries by the model"
 	[ "$(model_wq 1 done)" = "$(sum done)" ] && [ "$(model_wq 1 submitted)" = "$(sum done)" ] &&
 		[ "$(model_wq 1 errors)" = 0 ]
