@@ -92,6 +92,7 @@ static void setup(void)
 	sched_tenant_init(&tenant, 1, 1, 0, AMUX_BPS_MAX);
 	set.sched = &sched;
 	set.draining = false;
+	memset(&set.spot, 0, sizeof(set.spot));
 	list_init(&set.hot);
 	list_init(&set.dirty);
 	list_init(&set.all);
@@ -226,6 +227,133 @@ START_TEST(serves)
 	ck_assert_uint_eq(tenant.stats.completed, 1);
 	ck_assert_uint_eq(sched.users.completed, 1);
 	ck_assert_uint_eq(tenant.stats.engine_bytes, 4096);
+}
+END_TEST
+
+/* --------------------------------------------------------------- the shortest way */
+
+/* A NOOP has its turn and no engine, unless it asks for one. */
+START_TEST(passes_noops)
+{
+	push(noop(1, 0));
+	push(noop(2, 0));
+	ck_assert_uint_eq(queue_pull_noops(q, 8), 2);
+	ck_assert(!sched_busy(&sched));
+	queues_flush(&set);
+	expect_answer(1, 0);
+	expect_answer(2, 0);
+	push(noop(3, AMUX_SQE_ENGINE_ONLY));
+	ck_assert_uint_eq(queue_pull_noops(q, 8), 0);
+	ck_assert_int_eq(pull(), 1);
+	ck_assert(sched_busy(&sched));
+	/* now somebody waits for a turn */
+	push(noop(4, 0));
+	ck_assert_uint_eq(queue_pull_noops(q, 8), 0);
+	ck_assert_int_eq(pull(), 1);
+	serve();
+	expect_answer(3, 0);
+	expect_answer(4, 0);
+	expect_ledger();
+	ck_assert_uint_eq(tenant.stats.completed, 4);
+	ck_assert_uint_eq(tenant.stats.descriptors, 2);
+	ck_assert_int_lt(tenant.deficit, 1);
+}
+END_TEST
+
+static uint64_t user_bytes(void)
+{
+	struct engine_stats st;
+
+	dev.ops->read_stats(&dev, 0, &st);
+	return st.bytes[ENGINE_WQ_USER];
+}
+
+START_TEST(copies_on_the_spot)
+{
+	set.spot.allowed = true;
+	for (uint64_t i = 0; i < 3; i++) {
+		struct amux_sqe sqe = copy(i, 0);
+
+		memset(region[0]->addr + i * 4096, (int)i + 1, 4096);
+		sqe.offset[0] = sqe.offset[1] = i * 4096;
+		push(sqe);
+	}
+	ck_assert_int_eq(pull(), 3);
+	ck_assert(!sched_busy(&sched));
+	ck_assert(set.spot.ran);
+	expect_none();
+	queues_flush(&set);
+	for (uint64_t i = 0; i < 3; i++)
+		expect_answer(i, 0);
+	ck_assert_mem_eq(region[1]->addr, region[0]->addr, 3 * 4096);
+	expect_ledger();
+	ck_assert_uint_eq(tenant.stats.completed, 3);
+	ck_assert_uint_eq(tenant.stats.descriptors, 3);
+	ck_assert_uint_eq(tenant.stats.engine_bytes, 3 * 4096);
+	ck_assert_uint_eq(sched.users.engine_bytes, 3 * 4096);
+	ck_assert_uint_eq(user_bytes(), 3 * 4096);
+	ck_assert_uint_eq(tenant.stats.service.count, 3);
+}
+END_TEST
+
+/* A FENCE waits for what the end of the piece does; big ones and what follows go the long way. */
+START_TEST(spot_steps_aside)
+{
+	struct amux_sqe big = copy(3, 0);
+
+	set.spot.allowed = true;
+	push(copy(1, 0));
+	push(copy(2, AMUX_SQE_FENCE));
+	ck_assert_int_eq(pull(), 1);
+	queues_flush(&set);
+	expect_answer(1, 0);
+	expect_none();
+	ck_assert_int_eq(pull(), 1);
+	queues_flush(&set);
+	expect_answer(2, 0);
+	big.len = SIZE;
+	push(big);
+	push(copy(4, 0));
+	ck_assert_int_eq(pull(), 2);
+	ck_assert_uint_eq(sched.queued_bytes, SIZE + 4096);
+	while (sched_busy(&sched))
+		serve();
+	ck_assert_uint_eq(answer().user_data + answer().user_data, 3 + 4);
+	expect_ledger();
+	ck_assert_uint_eq(user_bytes(), SIZE + 3 * 4096);
+}
+END_TEST
+
+/* What meets a page that is not there goes the long way, with all that comes after it. */
+START_TEST(spot_meets_a_hole)
+{
+	int empty = sealed_memfd(0, 0);
+	struct amux_sqe sqe;
+
+	ck_assert_ptr_eq(mmap(region[0]->addr + 4096, 4096, PROT_READ | PROT_WRITE,
+			      MAP_SHARED | MAP_FIXED, empty, 0),
+			 region[0]->addr + 4096);
+	close(empty);
+	set.spot.allowed = true;
+	for (uint64_t i = 0; i < 3; i++) {
+		sqe = copy(i, 0);
+		sqe.offset[0] = sqe.offset[1] = i * 4096;
+		push(sqe);
+	}
+	memset(region[0]->addr + 8192, 'c', 4096);
+	ck_assert_int_eq(pull(), 3);
+	queues_flush(&set);
+	expect_answer(0, 0);
+	expect_none();
+	while (sched_busy(&sched))
+		serve();
+	for (uint64_t i = 1; i < 3; i++) {
+		struct amux_cqe cqe = answer();
+
+		ck_assert_int_eq(cqe.status, cqe.user_data == 1 ? -EFAULT : 0);
+	}
+	ck_assert_mem_eq(region[1]->addr + 8192, region[0]->addr + 8192, 4096);
+	expect_ledger();
 }
 END_TEST
 
@@ -1239,6 +1367,10 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, serves);
 	tcase_add_test(t, wakes);
+	tcase_add_test(t, passes_noops);
+	tcase_add_test(t, copies_on_the_spot);
+	tcase_add_test(t, spot_steps_aside);
+	tcase_add_test(t, spot_meets_a_hole);
 	tcase_add_test(t, wakes_without_waiting);
 	tcase_add_test(t, answers_wrong_ones);
 	tcase_add_test(t, region_in_use);
