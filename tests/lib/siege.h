@@ -50,7 +50,7 @@ void siege_run(struct daemon *d, int (*main)(struct worker_report *r, void *arg)
 	       unsigned int n, struct siege_result *out);
 
 /*
- * One TAP result: copies at least @copies of those alone, and requests answered on average within
+ * One TAP result: copies at least @copies of those alone (a part of it under a sanitizer), and requests answered on average within
  * 100 ms, or 50 times what they take alone: a wait for an attacker would be one of seconds.  Skipped
  * where the host was too busy to tell.
  */
