@@ -262,8 +262,8 @@ static bool queue_take(struct amux_queue *q, struct amux_cqe *cqe)
 static unsigned int queue_reap(struct amux_queue *q, struct amux_cqe *out, unsigned int max)
 {
 	uint32_t n = amux_cq_ready(&q->ring);
+	struct amux_cqe kept; /* @done may be full: of what comes then none is an answer */
 	unsigned int got = 0;
-	struct amux_cqe *cqe;
 
 	if (!n)
 		return 0;
@@ -273,13 +273,10 @@ static unsigned int queue_reap(struct amux_queue *q, struct amux_cqe *out, unsig
 	}
 	amux_cq_prefetch(&q->ring, n < REAP_AHEAD ? n : REAP_AHEAD);
 	for (; n; n--) {
-		cqe = got < max ? &out[got] : &q->done[q->done_tail & (q->entries - 1)];
-		if (!queue_take(q, cqe))
-			continue;
 		if (got < max)
-			got++;
-		else
-			q->done_tail++;
+			got += queue_take(q, &out[got]);
+		else if (queue_take(q, &kept))
+			done_push(q, &kept);
 	}
 	amux_cq_release(&q->ring);
 	return got;

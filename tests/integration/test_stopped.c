@@ -22,6 +22,8 @@
 #define FEW    8u
 #define CYCLES (tap_long() ? 40u : 4u)
 
+#define ENTRIES 64
+
 struct scene {
 	struct daemon d;
 	struct amux *a;
@@ -43,7 +45,7 @@ static void scene_open(struct scene *s)
 	opt.name = "stopped";
 	s->mem = NULL;
 	if (amux_connect(&s->a, &opt) || amux_alloc(s->a, 64 * MIB, 0, (void **)&s->mem) ||
-	    amux_queue_create(s->a, 64, &s->q))
+	    amux_queue_create(s->a, ENTRIES, &s->q))
 		tap_bail("%s", amux_error());
 	plain_random(s->mem, 32 * MIB, tap_seed());
 }
@@ -280,6 +282,43 @@ static void test_replaced(void)
 	scene_close(&s, false);
 }
 
+/*
+ * All that a queue can hold was done without the stopped broker, and waits to be collected, when
+ * that answers RECALLED: the answers that wait stay what they are.
+ */
+static void test_uncollected(void)
+{
+	struct amux_cqe cqe[ENTRIES];
+	bool seen[ENTRIES + 1] = { false };
+	unsigned int right = 0;
+	struct scene s;
+	int n;
+
+	scene_open(&s);
+	stop(&s);
+	for (uint64_t i = 0; i < ENTRIES; i++)
+		copy(&s, 32 * MIB + i * 64 * KIB, i * 64 * KIB, 64 * KIB, 0, i);
+	amux_submit(s.q);
+	n = wait_ms(&s, cqe, 1, 10000 * TAP_SLOW);
+	seen[0] = n == 1 && !cqe[0].user_data && !cqe[0].status;
+	copy(&s, 48 * MIB, 0, 64 * KIB, 0, ENTRIES); /* in its place */
+	amux_submit(s.q);
+	kill(s.d.pid, SIGCONT);
+	tap_sleep_ms(300 * TAP_SLOW);
+	daemon_kill(&s.d);
+	amux_submit(s.q); /* notices the death, and what was answered before it */
+	n = wait_ms(&s, cqe, ENTRIES, 10000 * TAP_SLOW);
+	for (int i = 0; i < n; i++)
+		if (cqe[i].user_data <= ENTRIES && !cqe[i].status)
+			seen[cqe[i].user_data] = true;
+	for (unsigned int i = 0; i <= ENTRIES; i++)
+		right += seen[i];
+	tap_ok(n == ENTRIES && right == ENTRIES + 1 && !stats_of(&s).rejected,
+	       "answers that wait to be collected outlast RECALLED ones: %u of %u", right,
+	       ENTRIES + 1);
+	scene_close(&s, true);
+}
+
 /* amux_copy() is not held up by a broker that stopped before it was asked.  The best of three:
  * the machine may have other things to do. */
 static void test_copy(void)
@@ -409,6 +448,7 @@ int main(int argc, char **argv)
 	test_fence();
 	test_killed();
 	test_replaced();
+	test_uncollected();
 	test_copy();
 	test_event_loop();
 	test_load("inline", plain, tap_seed());
