@@ -331,7 +331,7 @@ static void chunk_populate(const struct request *r, const struct chunk *c, uint6
 static enum chunk_verdict chunk_fault(struct request *r, struct chunk *c)
 {
 	uint32_t did = c->rec.bytes_completed;
-	bool from_end = c->rec.result == 1; /* dsa.md: an overlapping move ran backwards */
+	bool from_end = c->rec.result == 1; /* an overlapping move ran backwards */
 
 	if (did > c->bytes)
 		did = c->bytes;

@@ -128,6 +128,9 @@ unsigned int queue_pull_noops(struct queue *q, unsigned int budget);
 /* Would queue_pull() take something now?  Also true for a ring that is impossible. */
 bool queue_has_work(struct queue *q);
 
+/* The scheduler is done with a request of a queue: flow->complete of all of them. */
+void queue_complete(struct flow *f, struct request *r, uint64_t now);
+
 /* Publish all CQEs written since the last call and wake their sleepers. */
 void queues_flush(struct queue_set *set);
 
