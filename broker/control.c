@@ -29,9 +29,9 @@ struct client {
 	uv_write_t write;
 	struct control *control;
 	enum slot_state state;
-	uint64_t active; /* control->activity when it last sent or took something */
-	char *answer;	 /* being written, or NULL */
-	bool last;	 /* close once the answer is out */
+	uint64_t active;	/* control->activity when it last sent or took something */
+	char *answer;		/* being written, or NULL */
+	bool last;		/* close once the answer is out */
 	struct rpc_later later; /* an answer that is being waited for */
 	size_t used;
 	char in[RPC_REQUEST_MAX + 1];

@@ -201,8 +201,7 @@ static void chunk_issue(struct sched *s, struct sched_engine *se, unsigned int d
 	if (t->limit_bps != AMUX_BPS_MAX)
 		t->limit_tag = tag_advance(t->limit_tag, now, burst, cost, t->limit_bps);
 	if (t->reserve_bps)
-		t->reserve_tag =
-			tag_advance(t->reserve_tag, now, burst, cost, t->reserve_bps);
+		t->reserve_tag = tag_advance(t->reserve_tag, now, burst, cost, t->reserve_bps);
 	if (sd->user_bps && sd->user_bps != AMUX_BPS_MAX)
 		sd->user_tag = tag_advance(sd->user_tag, now, burst, cost, sd->user_bps);
 	c->borrowed = false;
@@ -349,8 +348,8 @@ static void chunk_complete(struct sched *s, struct chunk *c, uint64_t now)
 	chunk_account(s, c, r->done - before);
 	chunk_leave(s, c);
 	if ((c->rec.rsvd || t->slow > SCHED_SLOW_ONE) && (sd->dev->caps & DEVICE_CAP_CPU)) {
-		uint64_t cost = c->desc.xfer_size > sd->min_cost ? c->desc.xfer_size
-								 : sd->min_cost;
+		uint64_t cost =
+			c->desc.xfer_size > sd->min_cost ? c->desc.xfer_size : sd->min_cost;
 
 		sched_tenant_slow(t, c->rec.rsvd * (uint64_t)SOFT_TIME_NS,
 				  bytes_to_ns(cost, sd->dev->engine_bps));

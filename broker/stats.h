@@ -69,9 +69,9 @@ struct mux_stats {
 	uint64_t policy_switches;
 	uint64_t policy_reverts; /* to partitioned, because a policy erred or stalled */
 	uint64_t policy_failures[POLICY_FAILURES]; /* the same by reason */
-	uint64_t policy_late;	 /* epochs for which a plug-in had no plan ready */
-	uint64_t revocations;	 /* the kernel became active while users borrowed */
-	struct hist revoke;	 /* kernel active to borrowed work off the engines */
+	uint64_t policy_late; /* epochs for which a plug-in had no plan ready */
+	uint64_t revocations; /* the kernel became active while users borrowed */
+	struct hist revoke;   /* kernel active to borrowed work off the engines */
 };
 
 #endif /* BROKER_STATS_H */

@@ -58,9 +58,9 @@ struct amux {
 	uint32_t sync_renew;	   /* a new broker: what its ring says is an old one's */
 
 	/* What amux_copy() knows; any thread, relaxed: hints, and one is as good as another. */
-	uint64_t copy_min;	       /* smaller ones are not for the engine, as last seen */
+	uint64_t copy_min;		 /* smaller ones are not for the engine, as last seen */
 	uint64_t sync_lag_ns[AMUX_LAGS]; /* of the engine, beyond what was predicted, by size */
-	uint64_t cpu_rate[AMUX_RATES]; /* measured, bytes/s by size of copy; 0: not yet */
+	uint64_t cpu_rate[AMUX_RATES];	 /* measured, bytes/s by size of copy; 0: not yet */
 
 	struct amux_tally tallies[AMUX_TALLIES] __attribute__((aligned(64)));
 };

@@ -201,9 +201,7 @@ int amux_noop_trip(const struct probe *p, struct sample *s)
 	trips(&r, &l, ticks() + length);
 	meter_stop(&m, s);
 	s->ops = r.ops - ops;
-	s->value = latency_ns(&l, 0.5);
-	s->p99_ns = latency_ns(&l, 0.99);
-	latency_close(&l);
+	latency_report(&l, s);
 	latency_close(&warm);
 	run_close(&r);
 	return 0;

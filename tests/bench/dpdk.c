@@ -156,9 +156,7 @@ int dpdk_trip(const struct probe *p, struct sample *s)
 	trips(&echo, &l, ticks() + length);
 	meter_stop(&m, s);
 	s->ops = l.n;
-	s->value = latency_ns(&l, 0.5);
-	s->p99_ns = latency_ns(&l, 0.99);
-	latency_close(&l);
+	latency_report(&l, s);
 	latency_close(&warm);
 	echo_close(&echo, &peer);
 	return 0;

@@ -65,9 +65,7 @@ int line_trip(const struct probe *p, struct sample *s)
 	amux_store_release(&line.turn, LINE_STOP);
 	peer_join(&peer);
 	s->ops = l.n;
-	s->value = latency_ns(&l, 0.5);
-	s->p99_ns = latency_ns(&l, 0.99);
-	latency_close(&l);
+	latency_report(&l, s);
 	latency_close(&warm);
 	return 0;
 }

@@ -144,7 +144,7 @@ void latency_close(struct latency *l)
  * The quantile of grouped data: the clock goes in steps of several ticks, so that a bucket that
  * is hit stands for everything since the last one that is.
  */
-double latency_ns(const struct latency *l, double quantile)
+static double latency_ns(const struct latency *l, double quantile)
 {
 	double want = (double)l->n * quantile, seen = 0, last = -1, in;
 
@@ -162,6 +162,13 @@ double latency_ns(const struct latency *l, double quantile)
 		last = (double)i;
 	}
 	return 0;
+}
+
+void latency_report(struct latency *l, struct sample *s)
+{
+	s->value = latency_ns(l, 0.5);
+	s->p99_ns = latency_ns(l, 0.99);
+	latency_close(l);
 }
 
 /* ---------------------------------------------------------------------------- noise */

@@ -63,7 +63,8 @@ struct latency {
 
 void latency_open(struct latency *l, enum waiting waiting);
 void latency_close(struct latency *l);
-double latency_ns(const struct latency *l, double quantile);
+/* Put its median and 99th percentile into @s, and close it. */
+void latency_report(struct latency *l, struct sample *s);
 
 #define LATENCY_BUCKETS (1u << 17)
 

@@ -90,9 +90,7 @@ int eventfd_trip(const struct probe *p, struct sample *s)
 	close(d.there);
 	close(d.back);
 	s->ops = l.n;
-	s->value = latency_ns(&l, 0.5);
-	s->p99_ns = latency_ns(&l, 0.99);
-	latency_close(&l);
+	latency_report(&l, s);
 	latency_close(&warm);
 	return 0;
 }

@@ -109,9 +109,7 @@ int uring_trip(const struct probe *p, struct sample *s)
 	trips(&ring, &l, ticks() + length);
 	meter_stop(&m, s);
 	s->ops = l.n;
-	s->value = latency_ns(&l, 0.5);
-	s->p99_ns = latency_ns(&l, 0.99);
-	latency_close(&l);
+	latency_report(&l, s);
 	latency_close(&warm);
 	io_uring_queue_exit(&ring);
 	return 0;

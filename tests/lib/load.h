@@ -28,7 +28,7 @@ struct load_options {
 	bool copies_only;   /* COPY alone, else every operation */
 	bool may_refuse;    /* -ENODEV is right for ENGINE_ONLY */
 	bool may_lose; /* -EIO and -ECANCELED are right: the broker may die, or cut us off */
-	uint64_t big_span;  /* bytes of the larger lanes; 0: 1 MiB */
+	uint64_t big_span; /* bytes of the larger lanes; 0: 1 MiB */
 };
 
 struct load_lane {

@@ -38,7 +38,7 @@ struct broker {
 	uint64_t mismatches;
 	const struct amux_policy_ops *ops;
 	uint64_t values[AMUX_POLICY_PARAMS];
-	unsigned int sets; /* calls of broker_set_policy() */
+	unsigned int sets;	       /* calls of broker_set_policy() */
 	const char *plugin;	       /* path of the plug-in in use */
 	char loading[PLUGIN_PATH_LEN]; /* what broker_load_policy() was given */
 	struct policy_setting settings[AMUX_POLICY_PARAMS];

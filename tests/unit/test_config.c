@@ -333,7 +333,8 @@ START_TEST(plugins)
 	ck_assert_int_eq(config_override(&cfg, "policy.night.after=6s", err, sizeof(err)), 0);
 	ck_assert_str_eq(cfg.plugin_settings[0].value, "6s");
 	ck_assert_uint_eq(cfg.n_plugin_settings, 2);
-	ck_assert_int_eq(config_override(&cfg, "policy.day.after=6s", err, sizeof(err)), -EINVAL);
+	ck_assert_int_eq(config_override(&cfg, "policy.day.after=6s", err, sizeof(err)),
+			 -EINVAL);
 	ck_assert_ptr_nonnull(strstr(err, "[policy day]: expected [policy NAME]"));
 	/* Others may write it. */
 	ck_assert_int_eq(chmod(want, 0646), 0);

@@ -324,6 +324,39 @@ START_TEST(spot_steps_aside)
 }
 END_TEST
 
+/* Nor is a copy onto itself for there, which has to be a memmove(), or one held to a rate. */
+START_TEST(spot_leaves_alone)
+{
+	struct amux_sqe over = copy(1, 0);
+
+	set.spot.allowed = true;
+	for (unsigned int i = 0; i < 8192; i++)
+		region[0]->addr[i] = (uint8_t)(i * 7);
+	over.region[1] = over.region[0];
+	over.offset[1] = 100;
+	push(over);
+	ck_assert_int_eq(pull(), 1);
+	ck_assert(sched_busy(&sched) && !set.spot.ran);
+	while (sched_busy(&sched))
+		serve();
+	expect_answer(1, 0);
+	for (unsigned int i = 0; i < 4096; i++)
+		must(region[0]->addr[100 + i] == (uint8_t)(i * 7));
+	sched_tenant_set(&sched, &tenant, 1, 0, 1000000);
+	push(copy(2, 0));
+	push(noop(3, 0));
+	ck_assert_uint_eq(queue_pull_noops(q, 8), 0);
+	ck_assert_int_eq(pull(), 2);
+	ck_assert(sched_busy(&sched) && !set.spot.ran);
+	while (sched_busy(&sched)) {
+		now += NSEC_PER_SEC;
+		serve();
+	}
+	ck_assert_uint_eq(answer().user_data + answer().user_data, 2 + 3);
+	expect_ledger();
+}
+END_TEST
+
 /* What meets a page that is not there goes the long way, with all that comes after it. */
 START_TEST(spot_meets_a_hole)
 {
@@ -1370,6 +1403,7 @@ int main(void)
 	tcase_add_test(t, passes_noops);
 	tcase_add_test(t, copies_on_the_spot);
 	tcase_add_test(t, spot_steps_aside);
+	tcase_add_test(t, spot_leaves_alone);
 	tcase_add_test(t, spot_meets_a_hole);
 	tcase_add_test(t, wakes_without_waiting);
 	tcase_add_test(t, answers_wrong_ones);

@@ -36,14 +36,13 @@ START_TEST(carries_over_once)
 }
 END_TEST
 
-/* Is a queue cold that writes a buffer of @set bytes over and over, @bytes at a time? */
-static bool cold(uint64_t set, uint64_t bytes)
+/* Is a queue cold once it has written a buffer of @set bytes over and over, @bytes at a time? */
+static bool cold(struct footprint *f, uint64_t set, uint64_t bytes)
 {
-	struct footprint f = { 0 };
 	bool last = false;
 
 	for (uint64_t at = 0, total = 0; total < 4ull * FOOTPRINT_WINDOW; total += bytes) {
-		last = footprint_add(&f, 0x7f0000000000ull + at, bytes);
+		last = footprint_add(f, 0x7f0000000000ull + at, bytes);
 		at = at + 2 * bytes <= set ? at + bytes : 0;
 	}
 	return last;
@@ -54,9 +53,12 @@ START_TEST(knows_what_stays)
 	static const uint64_t sizes[] = { 4096, 64 << 10, 256 << 10, 2 << 20 };
 
 	for (unsigned int i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		ck_assert(!cold(4 << 20, sizes[i]));
-		ck_assert(cold(64 << 20, sizes[i]));
-		ck_assert(cold(1ull << 30, sizes[i]));
+		struct footprint f = { 0 };
+
+		ck_assert(!cold(&f, 4 << 20, sizes[i]));
+		ck_assert(cold(&f, 64 << 20, sizes[i]));
+		ck_assert(cold(&f, 1ull << 30, sizes[i]));
+		ck_assert(!cold(&f, 4 << 20, sizes[i])); /* it may change its ways */
 	}
 }
 END_TEST
