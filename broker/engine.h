@@ -26,6 +26,12 @@
 
 #define ENGINE_STATUSES 64 /* statuses of completion records, DSA_COMP_STATUS_MASK of them */
 
+/*
+ * What hardware does not tell, and engines of the CPU may: a record's reserved half-word holds the
+ * time that its descriptor took, in these, at least 1 and at most all ones.  0: not measured.
+ */
+#define ENGINE_TIME_NS 64u
+
 enum engine_wq { ENGINE_WQ_KERNEL = 0, ENGINE_WQ_USER, ENGINE_WQS };
 
 /* Of the static layout, soft or laid out on a device; 1 .. 15 (spec). */

@@ -171,8 +171,8 @@ static void mux_sleep(struct mux *m, uint64_t now)
 	bool work = false;
 	struct list *pos;
 
-	if (!until || m->stop)
-		return; /* without spinning the mail that stops it comes just before */
+	if (!until)
+		return;
 	if (m->kernel && !m->queues.draining && !sched_busy(&m->sched) && !m->kernel->idle)
 		grant_idle(m->kernel, mux_kernel_plan(m), m->device, m->sched.model_cpu_bps,
 			   now);
@@ -218,13 +218,15 @@ static void mux_spin(struct mux *m)
 				continue;
 			amux_cq_prefetch_write(&q->ring, 1);
 			m->answered = queue_pull_noops(q, PULL_PIECE);
+			if (m->answered)
+				q->quiet = 0;
 			queues_flush(&m->queues);
 			return;
 		}
 		if (mailbox_pending(&m->inbox))
 			return;
-		if (i % WATCH_RELAX ==
-		    1) /* a pause takes as long as a cache line to come over */
+		/* seldom: a pause takes as long as a cache line to come over */
+		if (i % WATCH_RELAX == 1)
 			amux_cpu_relax();
 	}
 }
@@ -255,9 +257,9 @@ static void mux_loop(struct mux *m)
 		m->pulled = true;
 		m->sched.last_user_ns = now;
 	}
+	/* the loan is withdrawn before the first user chunk */
 	if (m->kernel && m->kernel->idle && sched_busy(&m->sched))
-		mux_kernel_grant(m,
-				 now); /* the loan is withdrawn before the first user chunk */
+		mux_kernel_grant(m, now);
 	work += sched_issue(&m->sched, now);
 	queues_flush(&m->queues); /* errors and declines found while pulling */
 	if (m->force_epoch || ((sched_busy(&m->sched) || m->kernel_active || m->pulled) &&

@@ -28,9 +28,8 @@ static void look(uv_timer_t *timer)
 	for (unsigned int i = 0; i < n->n_mux; i++)
 		stuck |= !mux_lives(&n->mux[i], &n->loops[i]);
 	if (stuck && !n->stuck)
-		fputs("accelmuxd: a mux thread makes no progress: the watchdog is not told "
-		      "that "
-		      "all is well\n",
+		fputs("accelmuxd: a mux thread makes no progress: "
+		      "the watchdog is not told that all is well\n",
 		      stderr);
 	n->stuck = stuck;
 	if (!stuck)

@@ -10,7 +10,6 @@
 #include "../client/barrier.h"
 #include "outage.h"
 #include "sched_parts.h"
-#include "soft_exec.h"
 
 #define MIN_COST_MAX   (64u << 10) /* no descriptor is charged as more than this for its turn */
 #define SLOW_CHUNK_MIN 4096ull
@@ -351,7 +350,7 @@ static void chunk_complete(struct sched *s, struct chunk *c, uint64_t now)
 		uint64_t cost =
 			c->desc.xfer_size > sd->min_cost ? c->desc.xfer_size : sd->min_cost;
 
-		sched_tenant_slow(t, c->rec.rsvd * (uint64_t)SOFT_TIME_NS,
+		sched_tenant_slow(t, c->rec.rsvd * (uint64_t)ENGINE_TIME_NS,
 				  bytes_to_ns(cost, sd->dev->engine_bps));
 	}
 	list_add_head(&s->free, &c->link);

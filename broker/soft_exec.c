@@ -515,7 +515,7 @@ static uint8_t exec(const struct dsa_hw_desc *d, const struct soft_limits *limit
 		*bytes = out.bytes_completed;
 	}
 	if (began) {
-		uint64_t took = (clock_ns() - began) / SOFT_TIME_NS + 1;
+		uint64_t took = (clock_ns() - began) / ENGINE_TIME_NS + 1;
 
 		out.rsvd = took < UINT16_MAX ? (uint16_t)took : UINT16_MAX;
 	}

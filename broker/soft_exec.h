@@ -33,14 +33,8 @@
 struct soft_limits {
 	uint64_t max_xfer;  /* bytes */
 	uint32_t max_batch; /* descriptors */
-	uint32_t timed;	    /* relaxed: tell in each record how long it took, see below */
+	uint32_t timed;	    /* relaxed: tell in each record how long it took (ENGINE_TIME_NS) */
 };
-
-/*
- * What hardware does not tell: a record's reserved half-word holds the time that its descriptor
- * took, in these, at least 1 and at most all ones.  0: it was not measured.
- */
-#define SOFT_TIME_NS 64u
 
 /*
  * Execute @desc, a BATCH included, and write its completion record, status last.  Returns that

@@ -13,6 +13,7 @@
 #include <accelmux/accelmux.h>
 
 #include "../lib/harness.h"
+#include "../lib/raw.h"
 #include "../lib/load.h"
 
 #define KIB 1024ull
@@ -382,6 +383,39 @@ static void test_visits(void)
 }
 
 /* A mux that never spins is asleep as soon as it has nothing to do, its end included. */
+/*
+ * A queue that always has something to answer is polled on, and not put to sleep: its client would
+ * have to wake the broker by a system call.
+ */
+static void test_stays_hot(void)
+{
+	const struct amux_sqe noop = { .op = AMUX_OP_NOOP };
+	unsigned int trips = 50000 / TAP_SLOW, kicks = 0, done = 0;
+	uint64_t one = 1, end = tap_ns() + 20ull * TAP_SLOW * 1000000000;
+	struct raw_queue q;
+	struct daemon d;
+	int sock;
+
+	daemon_start(&d, "broker.own_core=on", "broker.spin=100ms", NULL);
+	sock = raw_open(d.socket, "hot");
+	raw_queue_open(sock, 2, &q);
+	for (; done < trips && tap_ns() < end; done++) {
+		raw_queue_put(&q, &noop);
+		if (amux_sq_publish(&q.ring))
+			kicks += write(q.sq_efd, &one, sizeof(one)) == sizeof(one);
+		while (!amux_cq_ready(&q.ring) && tap_ns() < end)
+			amux_cpu_relax();
+		amux_cq_take(&q.ring);
+		amux_cq_release(&q.ring);
+	}
+	tap_ok(done == trips && kicks < trips / 1000,
+	       "%u NOOPs one after the other: the broker was woken %u times (less than %u)",
+	       done, kicks, trips / 1000);
+	raw_queue_close(&q);
+	close(sock);
+	daemon_stop(&d);
+}
+
 static void test_no_spin(void)
 {
 	struct amux_queue *q;
@@ -414,6 +448,7 @@ int main(int argc, char **argv)
 	test_reuse();
 	test_death();
 	test_visits();
+	test_stays_hot();
 	test_no_spin();
 	return tap_done();
 }
